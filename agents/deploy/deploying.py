@@ -1,0 +1,250 @@
+"""The deploy agent's writing tools: `deploy` and `rollback`.
+
+A reference is resolved to a commit before anybody approves it, and exactly that commit is deployed, over exactly the
+release that the card named, or nothing is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.deploy.command import Command, CommandResult, RunError, RunLost, run_once
+from agents.deploy.environments import Environment
+from agents.deploy.repository import Commit, Comparison, RepositoryError
+from agents.deploy.world import World, day, listed, named
+from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Tool, ToolContext, ToolError, ToolResult
+from bot.core.values import ApprovalRule, Fact, Prepared, Preview, Ruling, may_run, must_not_run, needs_approval
+from bot.core.wording import cut, plural
+
+_LONGEST_SECONDS = 90_000.0
+"""The deploy file limits each command; this only has to be longer than it allows."""
+
+
+class Deploy(BaseModel):
+    """Deploy a release to an environment. Whether people have to approve is decided by the environment's rules."""
+
+    model_config = ConfigDict(extra="forbid")
+    reference: str = Field(min_length=1, max_length=200, description="A tag, a branch or a commit.")
+    environment: str = Field(min_length=1, max_length=31, description="Where to, such as staging or production.")
+
+
+class Rollback(BaseModel):
+    """Go back to an older release on an environment."""
+
+    model_config = ConfigDict(extra="forbid")
+    environment: str = Field(min_length=1, max_length=31, description="Where, such as production.")
+    reference: str = Field(
+        default="", max_length=200, description="The older release; leave out for the tag before the one that runs."
+    )
+
+
+class ExactDeploy(BaseModel):
+    """What runs after an approval: nothing in it can come to mean something else."""
+
+    model_config = ConfigDict(extra="forbid")
+    environment: str
+    reference: str
+    commit: str
+    """Full sha of what is deployed."""
+    replaces: str
+    """Full sha of what runs now; empty where nothing does. Something else there means that the card is out of date."""
+
+
+def writing_tools(world: World) -> tuple[AnyTool, ...]:
+    """The tools, on this world."""
+
+    async def prepare_deploy(chosen: Deploy, context: PrepareContext) -> Prepared:
+        return await _prepared(world, chosen.environment, chosen.reference, context, verb="Deploy")
+
+    async def prepare_rollback(chosen: Rollback, context: PrepareContext) -> Prepared:
+        reference = chosen.reference or await _tag_before(world, chosen.environment)
+        return await _prepared(world, chosen.environment, reference, context, verb="Roll back to")
+
+    async def run(exact: ExactDeploy, context: ToolContext) -> ToolResult:
+        return await _run(world, exact, context)
+
+    return (
+        Tool(
+            "deploy", Deploy, run, prepare=prepare_deploy, exact=ExactDeploy,
+            writes=True, recovery="attach", time_limit_seconds=_LONGEST_SECONDS,
+        ),
+        Tool(
+            "rollback", Rollback, run, prepare=prepare_rollback, exact=ExactDeploy,
+            writes=True, recovery="attach", time_limit_seconds=_LONGEST_SECONDS,
+        ),
+    )  # fmt: skip
+
+
+async def _prepared(world: World, name: str, reference: str, context: PrepareContext, *, verb: str) -> Prepared:
+    environment = await world.environment(name)
+    try:
+        await world.source().refresh()
+        commit = await world.resolve(reference)
+        current = await world.current(environment)
+        found = await world.source().compare(current.sha, commit.sha, 15) if current else None
+        tags = await world.tag_names()
+    except RepositoryError as error:
+        raise ToolError(str(error)) from error
+    exact = ExactDeploy(
+        environment=name, reference=reference, commit=commit.sha, replaces=current.sha if current else ""
+    )
+    return Prepared(
+        arguments=exact.model_dump(),
+        preview=_preview(verb, exact, commit, current, found, tags),
+        ruling=_ruling(environment, context),
+    )
+
+
+def _ruling(environment: Environment, context: PrepareContext) -> Ruling:
+    who = context.requester
+    if who.kind == "person" and not context.requester_roles & set(environment.requesters):
+        allowed = ", ".join(environment.requesters)
+        return must_not_run(f"{who.name} may not deploy to {environment.name}. It takes one of the roles: {allowed}.")
+    if who.kind == "unknown":
+        return must_not_run(f"Nobody knows who asked for this, so it is not deployed to {environment.name}.")
+    if not environment.approvals:
+        return may_run()
+    return needs_approval(
+        ApprovalRule(
+            risk=environment.risk,
+            roles=environment.approvers,
+            approvals=environment.approvals,
+            four_eyes=environment.four_eyes,
+            life_seconds=environment.approval_life_seconds,
+        )
+    )
+
+
+def _preview(
+    verb: str,
+    exact: ExactDeploy,
+    commit: Commit,
+    current: Commit | None,
+    found: Comparison | None,
+    tags: dict[str, str],
+) -> Preview:
+    facts = [
+        Fact(label="Environment", value=exact.environment),
+        Fact(label="Release", value=cut(f"{exact.reference} ({commit.short})", 300)),
+        Fact(label="Commit", value=f"{commit.subject} — {commit.author}, {day(commit.authored_at)}"),
+        Fact(label="Runs now", value=f"{named(current, tags)}: {current.subject}" if current else "nothing"),
+    ]
+    warnings: list[str] = []
+    details = ""
+    if found and current:
+        size = f"{plural(found.files_changed, 'file')}, +{found.insertions} −{found.deletions}"
+        facts.append(Fact(label="Changes", value=f"{plural(found.ahead, 'new commit')}, {size}"))
+        if commit.sha == current.sha:
+            warnings.append("Exactly this already runs there.")
+        elif found.older:
+            warnings.append(f"This is older than what runs: {plural(found.behind, 'commit')} will be undone.")
+        elif found.behind:
+            warnings.append(f"This is on another line than what runs: {plural(found.behind, 'commit')} will be undone.")
+        parts = [listed(found.commits, found.ahead)] if found.ahead else []
+        parts += [f"Undone:\n{listed(found.undone, found.behind)}"] if found.behind else []
+        details = "\n\n".join(parts)
+    title = cut(f"{verb} {exact.reference}" + (" on " if verb.startswith("Roll") else " to ") + exact.environment, 150)
+    return Preview(title=title, facts=tuple(facts), warnings=tuple(warnings), details=details)
+
+
+async def _tag_before(world: World, name: str) -> str:
+    current = await world.current(await world.environment(name))
+    if current is None:
+        raise ToolError(f"Nothing runs on {name}, so there is nothing to go back from.")
+    try:
+        for tag in await world.source().tags(100):
+            if tag.commit.sha != current.sha and (await world.source().compare(current.sha, tag.commit.sha, 1)).older:
+                return tag.name
+    except RepositoryError as error:
+        raise ToolError(str(error)) from error
+    raise ToolError(
+        f"There is no tag older than what runs on {name} ({current.short}). Name the release to go back to."
+    )
+
+
+async def _run(world: World, exact: ExactDeploy, context: ToolContext) -> ToolResult:
+    environment = await world.environment(exact.environment)
+    async with _alone(world.data_dir / "locks" / f"{environment.name}.lock", environment.name):
+        if not context.resumed:
+            await _still_as_shown(world, environment, exact)
+        tree = world.checkouts / hashlib.sha256(context.call_id.encode()).hexdigest()[:24]
+        try:
+            tree.parent.mkdir(parents=True, exist_ok=True)
+            await world.source().checkout(exact.commit, tree)
+            words = environment.deploy_command(commit=exact.commit, reference=exact.reference, run=context.call_id)
+            command = Command(words, tree, environment.time_limit_seconds)
+            result = await run_once(world.runs, context.call_id, command, on_output=context.output)
+        except RunLost as error:
+            raise OutcomeUnknown(f"The deploy command was started and its end is not known. {error}") from error
+        except (RepositoryError, RunError) as error:
+            raise ToolError(str(error), summary="it could not be started") from error
+        await asyncio.to_thread(shutil.rmtree, tree, ignore_errors=True)
+        return await _outcome(world, environment, exact, result)
+
+
+async def _still_as_shown(world: World, environment: Environment, exact: ExactDeploy) -> None:
+    current = await world.current(environment)
+    if (current.sha if current else "") != exact.replaces:
+        now = current.short if current else "nothing"
+        message = (
+            f"Not deployed: {environment.name} now runs {now}, which is not what it ran when this was prepared "
+            f"({exact.replaces[:7] or 'nothing'}). Prepare it again, so that people see what would change."
+        )
+        raise ToolError(message, summary=f"{environment.name} changed in the meantime")
+
+
+async def _outcome(world: World, environment: Environment, exact: ExactDeploy, result: CommandResult) -> ToolResult:
+    last = "\n".join(result.last_lines)
+    if result.timed_out or result.exit_code != 0:
+        how = "was stopped at its time limit" if result.timed_out else _ending(result)
+        raise ToolError(
+            f"The deploy command {how} after {result.seconds:.1f} s. Its last lines:\n{last}",
+            summary=f"the deploy command {how}",
+            seconds=result.seconds,
+            output_bytes=result.output_bytes,
+        )
+    current = await world.current(environment)
+    if current is None or current.sha != exact.commit:
+        raise ToolError(
+            f"The deploy command ended without an error, but {environment.name} reports "
+            f"{current.short if current else 'nothing'} and not {exact.commit[:7]}. Its last lines:\n{last}",
+            summary=f"{environment.name} does not report the new release",
+            seconds=result.seconds,
+            output_bytes=result.output_bytes,
+        )
+    done = f"{exact.reference} ({exact.commit[:7]}) runs on {environment.name}"
+    return ToolResult(
+        f"{done}. It took {result.seconds:.1f} s. The last lines of the output:\n{last}",
+        summary=done,
+        seconds=result.seconds,
+        output_bytes=result.output_bytes,
+    )
+
+
+def _ending(result: CommandResult) -> str:
+    return f"was ended by signal {result.signal}" if result.signal else f"failed with exit code {result.exit_code}"
+
+
+@asynccontextmanager
+async def _alone(path: Path, environment: str) -> AsyncGenerator[None]:
+    """One deploy at a time for an environment on this machine; across machines, `replaces` is the guard."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"Not deployed: another deploy to {environment} is running. Try again when it is done."
+            raise ToolError(message, summary="another deploy is running") from error
+        yield
+    finally:
+        os.close(file)

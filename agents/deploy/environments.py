@@ -1,0 +1,250 @@
+"""What may be deployed where, by whom and how: the deploy file (`deploy.toml`), read and checked.
+
+Commands are lists of words and never pass through a shell; what a person or the model chose only ever fills a
+placeholder inside a word. This module runs nothing and never guesses: a file with a mistake is refused as a whole,
+with one line for each mistake that says what to write instead.
+"""
+
+import difflib
+import string
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+Risk = Literal["low", "medium", "high"]
+Role = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
+
+_DEPLOY_PLACEHOLDERS: Final = ("commit", "environment", "reference", "run")
+_CURRENT_PLACEHOLDERS: Final = ("environment",)
+_SHELLS: Final = ("sh", "bash", "dash", "ksh", "zsh", "ash", "fish")
+# What to write, by the last key of the place where the mistake is.
+_WRITE: Final[Mapping[str, str]] = {
+    "service": 'a table [service] with name = "webshop"',
+    "environments": "a table [environments.production] with deploy, current, risk, approvers and requesters",
+    "name": 'a lower-case letter and then up to 30 lower-case letters, digits or dashes, such as "production"',
+    "deploy": 'a list of words, such as deploy = ["./deploy.sh", "{environment}", "{commit}"]',
+    "current": 'a list of words, such as current = ["./current.sh", "{environment}"]',
+    "risk": 'risk = "low", "medium" or "high"',
+    "approvers": 'a list of roles, such as approvers = ["approver"]',
+    "requesters": 'a list of roles, such as requesters = ["engineer", "approver"]',
+    "approvals": "a whole number from 0 to 10, such as approvals = 1",
+    "four_eyes": "four_eyes = true or false",
+    "approval_life_seconds": "a whole number from 60 to 604800, such as approval_life_seconds = 3600",
+    "time_limit_seconds": "a whole number from 1 to 86400, such as time_limit_seconds = 900",
+}
+
+
+class ConfigurationError(Exception):
+    """The deploy file is not usable; one line for each mistake: the file, the key, and what to write instead."""
+
+
+class UnknownEnvironmentError(Exception):
+    """Nobody defined an environment of this name; the message lists those that there are."""
+
+
+def _no_repeats(roles: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(roles)) < len(roles):
+        raise ValueError("names a role twice")
+    return roles
+
+
+Roles = Annotated[tuple[Role, ...], AfterValidator(_no_repeats)]
+
+
+class Environment(BaseModel):
+    """One place that can be deployed to.
+
+    The first word of a command is a program: with a slash it is looked for from the directory of the deploy file, so
+    that the operator's script runs and not one that the commit brought along; without a slash, on the PATH.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+    """The key of its table; not written again inside it."""
+    deploy: tuple[str, ...]
+    """Words that deploy; runs in a work tree of exactly the commit. May hold {commit}, {environment}, {reference} and
+    {run}, and `{{` or `}}` for a brace itself."""
+    current: tuple[str, ...]
+    """Words that print the commit or tag that runs there, or nothing; runs in the directory of the deploy file, and may
+    hold {environment}."""
+    risk: Risk
+    approvers: Roles = ()
+    """Roles that may approve; at least one when `approvals` is not 0."""
+    requesters: Annotated[Roles, Field(min_length=1)]
+    """Roles that may ask for a deploy."""
+    approvals: Annotated[StrictInt, Field(ge=0, le=10)] = 1
+    """How many people have to approve; 0 only where the risk is not high."""
+    four_eyes: StrictBool = False
+    """Whether whoever asked may not be one who approves. Unless written: true where the risk is high."""
+    approval_life_seconds: Annotated[StrictInt, Field(ge=60, le=604_800)] = 3600
+    time_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400)] = 900
+
+    def deploy_command(self, *, commit: str, reference: str, run: str) -> tuple[str, ...]:
+        """The words that deploy this commit: each placeholder filled, each word still one argument."""
+        values = {"commit": commit, "environment": self.name, "reference": reference, "run": run}
+        return tuple(word.format_map(values) for word in self.deploy)
+
+    def current_command(self) -> tuple[str, ...]:
+        """The words that ask what runs there."""
+        return tuple(word.format_map({"environment": self.name}) for word in self.current)
+
+    @field_validator("deploy", "current")
+    @classmethod
+    def _command(cls, words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = _DEPLOY_PLACEHOLDERS if info.field_name == "deploy" else _CURRENT_PLACEHOLDERS
+        if not words or not words[0].strip():
+            raise ValueError("is an empty command")
+        found = [_placeholders(word, known) for word in words]
+        if found[0]:
+            raise ValueError("has a placeholder in the program itself, which must be fixed")
+        if PurePath(words[0]).name in _SHELLS:
+            for before, word, names in zip(words, words[1:], found[1:], strict=False):
+                if names and before.startswith("-") and "c" in before:
+                    raise ValueError(
+                        f'fills a placeholder into the script text "{word[:60]}", where a shell would read it as code; '
+                        'pass it as an argument instead: ["sh", "-c", "./deploy \\"$1\\"", "sh", "{commit}"]'
+                    )
+        directory = cast("dict[str, Path]", info.context or {}).get("directory")
+        if directory is None or "/" not in words[0]:
+            return words
+        # The path is filled in like every word later, so that braces of its own have to be doubled.
+        return (str(PurePath(str(directory).replace("{", "{{").replace("}", "}}"), words[0])), *words[1:])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _careful_by_default(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return {"four_eyes": data.get("risk") == "high", **data}
+
+    @model_validator(mode="after")
+    def _can_be_approved(self) -> Self:
+        if self.approvals and not self.approvers:
+            raise ValueError('asks for approvals but has no approvers; write approvers = ["approver"] or approvals = 0')
+        if not self.approvals and (self.risk == "high" or self.four_eyes):
+            raise ValueError("has high risk or four_eyes but needs no approval; write approvals = 1 or more")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class DeployFile:
+    """A checked deploy file: its absolute path, the service's name, and its environments in the file's order."""
+
+    path: Path
+    service: str
+    environments: Mapping[str, Environment]
+
+    @property
+    def directory(self) -> Path:
+        """Where `current` commands run."""
+        return self.path.parent
+
+    def environment(self, name: str) -> Environment:
+        """The environment of this name, or `UnknownEnvironmentError`."""
+        if name not in self.environments:
+            known = ", ".join(self.environments)
+            raise UnknownEnvironmentError(f'There is no environment called "{name[:60]!s}". There are: {known}.')
+        return self.environments[name]
+
+
+class _Service(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service: _Service
+    environments: Annotated[dict[str, Environment], Field(min_length=1)]
+
+    @field_validator("environments", mode="before")
+    @classmethod
+    def _name_each(cls, tables: object) -> object:
+        if not isinstance(tables, dict):
+            return tables
+        return {
+            name: {"name": name, **cast("dict[str, object]", table)} if isinstance(table, dict) else table
+            for name, table in cast("dict[str, object]", tables).items()
+        }
+
+    @field_validator("environments")
+    @classmethod
+    def _named_once(cls, tables: dict[str, Environment]) -> dict[str, Environment]:
+        if wrong := next((name for name, environment in tables.items() if name != environment.name), None):
+            raise ValueError(f"{wrong}.name is not a known key; the name stands in [environments.{wrong}] alone")
+        return tables
+
+
+def load(path: Path) -> DeployFile:
+    """Read and check a deploy file; `ConfigurationError` when it is missing, is not TOML or says something wrong."""
+    path = path.absolute()
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: cannot be read ({error.strerror}). Write the file or set DEPLOY_FILE."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: is not TOML: {error}.") from None
+    try:
+        file = _File.model_validate(raw, context={"directory": path.parent})
+    except ValidationError as invalid:
+        raise ConfigurationError("\n".join(f"{path}: {_line(error)}" for error in invalid.errors())) from None
+    return DeployFile(path, file.service.name, MappingProxyType(file.environments))
+
+
+def _placeholders(word: str, known: tuple[str, ...]) -> list[str]:
+    """The names in braces in a word; ValueError for one that nobody fills."""
+    try:
+        parts = list(string.Formatter().parse(word))
+    except ValueError:
+        raise ValueError(
+            f'has a brace without its pair in "{word[:60]}" (double it to mean the brace itself)'
+        ) from None
+    names = [name for _, name, _, _ in parts if name is not None]
+    listed = ", ".join(f"{{{name}}}" for name in known)
+    for _, name, form, conversion in parts:
+        if name is not None and (name not in known or form or conversion):
+            raise ValueError(f'has the unknown placeholder "{{{name[:60]}}}" (known: {listed})')
+    return names
+
+
+def _line(error: ErrorDetails) -> str:
+    """One mistake as `key: problem. Write …`."""
+    place = [str(part) for part in error["loc"]]
+    key = next((part for part in reversed(place) if part in _WRITE), "")
+    if key == "name" and place[0] == "environments":
+        place, problem = place[:-1], "is not a name for an environment"
+    elif error["type"] == "missing":
+        problem = "is missing"
+    elif error["type"] == "extra_forbidden":
+        model = _File if len(place) == 1 else _Service if place[0] == "service" else Environment
+        known = [name for name in model.model_fields if (model, name) != (Environment, "name")]
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        return f"{'.'.join(place)}: is not a known key. Write {near[0] if near else 'one of ' + ', '.join(known)}."
+    elif error["type"] == "value_error":
+        problem = error["msg"].removeprefix("Value error, ")
+        if "; " in problem:
+            return f"{'.'.join(place)}: {problem}."
+    else:
+        problem = f"{repr(error['input'])[:60]} is not allowed"
+    return f"{'.'.join(place)}: {problem}. Write {_WRITE[key]}." if key else f"{'.'.join(place)}: {problem}."

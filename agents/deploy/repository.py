@@ -1,0 +1,348 @@
+"""A local mirror of the repository that is deployed from, and the questions that the deploy agent asks of it.
+
+Git runs as a child process with argument lists, never through a shell. A reference that came from a person or a model
+is checked before git sees it, and texts of the repository leave here cleaned and cut. This module never pushes, never
+runs a hook, and never lets the credentials of the URL into a message, an argument list of its own or a file.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import signal
+import tempfile
+import unicodedata
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+# The user's own git configuration stays in force, because credential helpers, proxies and certificate bundles live
+# there: GIT_CONFIG_GLOBAL=/dev/null would lock private repositories out. What of it could change a result or start
+# something unexpected is overruled setting by setting. `ext::` URLs are command lines; v2.0.0-rc1 precedes v2.0.0.
+_CONFIG: Final = (
+    "protocol.ext.allow=never",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.abbrev=7",
+    "core.autocrlf=false",
+    "gc.autoDetach=false",
+    "maintenance.autoDetach=false",
+    "i18n.logOutputEncoding=UTF-8",
+    "versionsort.suffix=-",
+)
+# What transports and credential helpers need. The bot's tokens are not here, nor is GIT_DIR and its kin, which would
+# point every call at another repository when the bot is started from a git hook.
+_INHERITED: Final = re.compile(
+    r"PATH|HOME|USER|LOGNAME|TMPDIR|TZ|XDG_\w+|DBUS_SESSION_BUS_ADDRESS|SSH_AUTH_SOCK|(https?|all|no)_proxy|SSL_CERT_\w+"
+    r"|GH_TOKEN|GITHUB_TOKEN|GIT_SSH\w*|GIT_ASKPASS|GIT_SSL_\w+|GIT_CONFIG_(GLOBAL|SYSTEM|NOSYSTEM)",
+    re.IGNORECASE,
+)
+_LOG: Final = ("log", "-z", "--format=%H%x00%h%x00%an%x00%at%x00%s", "--no-show-signature", "--no-color", "--no-notes")
+_FULL_SHA: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_TOKEN: Final = 8  # characters from which on a user name may be a token
+_MAXIMUM: Final = 200  # entries in a list, and characters in a text
+# What git itself refuses in a name, and the marks that a shell gives a meaning, because references end up in scripts.
+_FORBIDDEN: Final = re.compile(r"""[\s~^:?*\[\\$`;&|<>()'"!{}]|\.\.|@\{|//|/\.|\A[-./]|[./]\Z|\A@?\Z""")
+
+
+class RepositoryError(Exception):
+    """Something that the repository cannot do or does not have, worded for a person and for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit: full and short sha, author's name (<= 80 characters), UTC author date, subject (<= 200 characters)."""
+
+    sha: str
+    short: str
+    author: str
+    authored_at: datetime
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag's name and the commit that it leads to, annotated or not."""
+
+    name: str
+    commit: Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changes when `head` takes the place of `base`.
+
+    `ahead` counts the commits that only `head` has, `behind` those that only `base` has and that would be undone;
+    `commits` and `undone` are the newest of each, newest first.
+    """
+
+    ahead: int
+    behind: int
+    commits: tuple[Commit, ...]
+    undone: tuple[Commit, ...]
+    files_changed: int
+    insertions: int
+    deletions: int
+
+    @property
+    def is_ancestor(self) -> bool:
+        """Whether `base` is `head` or an ancestor of it: nothing would be undone."""
+        return self.behind == 0
+
+    @property
+    def older(self) -> bool:
+        """Whether `head` is a true ancestor of `base`: a step back."""
+        return self.ahead == 0 < self.behind
+
+
+class Repository:
+    """A bare mirror of the branches and tags at `url` (any path or URL that git takes), kept below `cache`.
+
+    Any number of tasks and workers of one host may share the cache. Pull-request refs are not mirrored: they hold what
+    strangers pushed, and a commit that was never fetched cannot be deployed by its sha.
+    Every method raises `RepositoryError`, and clones first when there is no mirror yet.
+    """
+
+    def __init__(self, url: str, cache: Path, *, transfer_seconds: float = 600, read_seconds: float = 30) -> None:
+        if not url.isprintable() or not url or url.startswith("-"):
+            raise RepositoryError("The repository's address is empty, starts with a dash or has control characters.")
+        local = Path(url).expanduser()
+        self._secret_url = str(local.resolve()) if local.exists() else url
+        web = re.fullmatch(r"(?i)(https?://)([^/]*)@(.*)", self._secret_url)
+        self.url = web[1] + web[3] if web else self._secret_url
+        """The address without its credentials."""
+        user, _, password = web[2].partition(":") if web else ("", "", "")
+        # A user name may be a token too, but "git" or "bot" is none and stands in many messages.
+        words = {self._secret_url, web[2], password, user if len(user) >= _TOKEN else ""} - {""} if web else set[str]()
+        self._secrets = sorted(words | {unquote(word) for word in words}, key=len, reverse=True)
+        self._mirror = cache.resolve() / (hashlib.sha256(self.url.encode()).hexdigest()[:16] + ".git")
+        self._lock = asyncio.Lock()
+        self._transfer_seconds, self._read_seconds = transfer_seconds, read_seconds
+
+    async def refresh(self) -> None:
+        """Fetch branches and tags; those that are gone or were moved upstream are gone or moved here too."""
+        async with self._exclusive():
+            if not await self._clone():
+                flags = ("--prune", "--force", "--quiet", "--no-tags", "--no-write-fetch-head")
+                refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+                fetch = (f"--git-dir={self._mirror}", "fetch", *flags, "--", self.url, *refs)
+                await self._git(*fetch, seconds=self._transfer_seconds)
+
+    async def tags(self, limit: int = 20) -> tuple[Tag, ...]:
+        """The newest tags first, by creation date, then by version. Tags that `resolve` would refuse are left out."""
+        limit = _bounded(limit)
+        order = ("--sort=-version:refname", "--sort=-creatordate")
+        command = ("for-each-ref", *order, f"--count={limit + 20}", "--format=%(refname)", "refs/tags")
+        refs = [ref for ref in (await self._read(*command)).split("\n") if _is_name(ref.removeprefix("refs/tags/"))]
+        found = [(ref, sha) for ref, sha in zip(refs, await self._peel(refs), strict=True) if sha][:limit]
+        if not found:  # no argument would mean HEAD
+            return ()
+        known = {commit.sha: commit for commit in await self._commits("--no-walk", *(sha for _, sha in found))}
+        return tuple(Tag(ref.removeprefix("refs/tags/"), known[sha]) for ref, sha in found)
+
+    async def resolve(self, ref: str) -> Commit:
+        """The one commit that a tag, a branch, or a full or short sha means; what could mean two is refused."""
+        if not _is_name(ref):
+            rule = "give a plain name or a sha, without spaces, a leading dash or special characters"
+            raise RepositoryError(f'"{_clean(ref, 60)}" is not the name of a tag, branch or commit: {rule}.')
+        if _FULL_SHA.fullmatch(ref.lower()):  # a branch may be named like a sha; a full sha means the commit itself
+            names = {"commit": ref.lower()}
+        else:
+            names = {"tag": f"refs/tags/{ref}", "branch": f"refs/heads/{ref}"}
+            if re.fullmatch(r"[0-9a-fA-F]{4,63}", ref):
+                objects = await self._read("rev-parse", f"--disambiguate={ref.lower()}")
+                names |= {f"commit {number}": sha for number, sha in enumerate(objects.split())}
+        found = {kind: sha for kind, sha in zip(names, await self._peel(names.values()), strict=True) if sha}
+        if len(shas := set(found.values())) > 1:
+            choices = ", ".join(f"{sha[:12]} ({kind.split()[0]})" for kind, sha in list(found.items())[:5])
+            raise RepositoryError(
+                f'"{ref}" could mean {len(shas)} different commits: {choices}. Give one of these shas.'
+            )
+        if not shas:
+            newest = ", ".join(tag.name for tag in await self.tags(3))
+            hint = f"The newest tags are {newest}." if newest else "The repository has no tags."
+            raise RepositoryError(f'There is no tag, branch or commit called "{ref}". {hint}')
+        return (await self._commits("--no-walk", *shas))[0]
+
+    async def commits(self, since: str | None, until: str, limit: int = 20) -> tuple[tuple[Commit, ...], int]:
+        """The newest commits first that `until` has and `since` lacks (full shas), and how many there are in all."""
+        span = [_full(until), *([f"^{_full(since)}"] if since else [])]
+        total = int(await self._read("rev-list", "--count", *span, "--"))
+        return await self._commits(f"--max-count={_bounded(limit)}", *span), total
+
+    async def compare(self, base: str, head: str, limit: int = 20) -> Comparison:
+        """Compare two commits (full shas): the histories commit by commit, the files directly with each other."""
+        commits, ahead = await self.commits(base, head, limit)
+        undone, behind = await self.commits(head, base, limit)
+        stat = await self._read("diff-tree", "-r", "-M", "--shortstat", base, head, "--")
+        numbers = {what: int(number) for number, what in re.findall(r"(\d+) (file|insertion|deletion)", stat)}
+        files, insertions, deletions = (numbers.get(what, 0) for what in ("file", "insertion", "deletion"))
+        return Comparison(ahead, behind, commits, undone, files, insertions, deletions)
+
+    async def checkout(self, sha: str, into: Path) -> None:
+        """Make `into` a work tree of exactly this commit (full sha), with its history and without submodules.
+
+        It appears in one step, complete and verified. A work tree that already stands there at this commit is left as
+        it is, because a deploy may be running in it; anything else there is an error.
+        """
+        _full(sha)
+        async with self._exclusive():  # or git could drop packs while they are being linked
+            await self._clone()
+            if await asyncio.to_thread(_occupied, into):
+                if await self._head(into) != sha:
+                    raise RepositoryError(f"{into.name} already holds something else than commit {sha[:12]}.")
+                return
+            with tempfile.TemporaryDirectory(prefix=f".{into.name}.", dir=into.parent) as temporary:
+                tree = f"{temporary}/tree"
+                # Linked, not shared: a mirror that drops commits later must not pull the files from under a deploy.
+                flags = ("--local", "--no-checkout", "--quiet", "--template=")
+                await self._git("clone", *flags, "--", str(self._mirror), tree, seconds=self._transfer_seconds)
+                await self._git("-C", tree, "remote", "set-url", "origin", self.url)
+                flags = ("--detach", "--force", "--quiet")
+                await self._git("-C", tree, "checkout", *flags, sha, "--", seconds=self._transfer_seconds)
+                if await self._head(Path(tree)) != sha:
+                    raise RepositoryError(f"The work tree is not at commit {sha[:12]} after its checkout.")
+                await asyncio.to_thread(os.replace, tree, into)
+
+    async def _head(self, tree: Path) -> str:
+        return (await self._git(f"--git-dir={tree / '.git'}", "rev-parse", "--verify", "HEAD")).strip()
+
+    async def _clone(self) -> bool:
+        """Clone when there is no mirror yet, and say whether that was so. The caller holds the lock."""
+        if await asyncio.to_thread(self._mirror.exists):
+            return False
+        with tempfile.TemporaryDirectory(prefix=".clone-", dir=self._mirror.parent) as temporary:
+            flags = ("--bare", "--no-local", "--quiet", "--template=")
+            await self._git("clone", *flags, "--", self.url, f"{temporary}/git", seconds=self._transfer_seconds)
+            await asyncio.to_thread(os.replace, f"{temporary}/git", self._mirror)
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _exclusive(self) -> AsyncGenerator[None]:
+        async with self._lock:
+            with contextlib.ExitStack() as stack:
+                stack.callback(os.close, file := await asyncio.to_thread(_lock_file, self._mirror.with_suffix(".lock")))
+                deadline = asyncio.get_running_loop().time() + self._transfer_seconds
+                while not _locked(file):  # polled: a thread that is blocked in flock() cannot be cancelled
+                    if asyncio.get_running_loop().time() > deadline:
+                        raise RepositoryError("Another worker is busy with the repository; try again later.")
+                    await asyncio.sleep(0.02)
+                yield
+
+    async def _peel(self, names: Iterable[str]) -> list[str | None]:
+        """The full sha of the commit that each name leads to, None for what is not there or is no commit."""
+        asked = "".join(f"{name}^{{commit}}\n" for name in names)
+        answers = await self._read("cat-file", "--batch-check=%(objectname)", stdin=asked)
+        return [line if _FULL_SHA.fullmatch(line) else None for line in answers.splitlines()]
+
+    async def _commits(self, *arguments: str) -> tuple[Commit, ...]:
+        fields = (await self._read(*_LOG, *arguments, "--")).split("\0")
+        return tuple(_commit(*fields[n : n + 5]) for n in range(0, len(fields) - 4, 5))
+
+    async def _read(self, *arguments: str, stdin: str = "") -> str:
+        if not await asyncio.to_thread(self._mirror.exists):
+            async with self._exclusive():
+                await self._clone()
+        return await self._git(f"--git-dir={self._mirror}", *arguments, stdin=stdin)
+
+    async def _git(self, *arguments: str, stdin: str = "", seconds: float | None = None) -> str:
+        """Run git and return what it prints; a failure, or more than `seconds`, is a `RepositoryError`."""
+        command = ["git", *(word for setting in _CONFIG for word in ("-c", setting)), *arguments]
+        pipe, seconds = asyncio.subprocess.PIPE, seconds or self._read_seconds
+        where, environment = self._mirror.parent, self._environment()
+        try:
+            # A session of its own: no terminal that ssh could ask, and one group to end with all its helpers.
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=where, env=environment, start_new_session=True
+            )
+        except FileNotFoundError:
+            raise RepositoryError("git is not installed on this machine.") from None
+        try:
+            output, errors = await asyncio.wait_for(process.communicate(stdin.encode()), seconds)
+        except TimeoutError:
+            raise RepositoryError(f"git did not finish within {seconds:g} seconds.") from None
+        finally:
+            if process.returncode is None:
+                await _end(process)
+        if process.returncode:
+            reason = self._redact(errors.decode(errors="replace"))
+            raise RepositoryError(f"git failed on {self._redact(self.url)}: {reason}")
+        return output.decode(errors="replace")
+
+    def _environment(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
+        if self._secrets:
+            # git itself puts the credentials back: they stay out of its argument list and of the mirror's config file.
+            rule = {"GIT_CONFIG_KEY_0": f"url.{self._secret_url}.insteadOf", "GIT_CONFIG_VALUE_0": self.url}
+            environment |= {"GIT_CONFIG_COUNT": "1", **rule}
+        # The ceiling: a call never finds a repository that the cache happens to lie in, such as the bot's own.
+        ceiling = str(self._mirror.parent.parent)
+        return environment | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_CEILING_DIRECTORIES": ceiling}
+
+    def _redact(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return _clean(re.sub(r"://[^/\s]*@", "://…@", text), 300)
+
+
+def _is_name(ref: str) -> bool:
+    """Whether git may see this reference: `refs/heads/<ref>` is then one plain name and nothing else."""
+    printable = not any(unicodedata.category(letter)[0] in "CZ" for letter in ref)
+    return printable and len(ref) <= _MAXIMUM and not _FORBIDDEN.search(ref)
+
+
+def _full(sha: str) -> str:
+    if not _FULL_SHA.fullmatch(sha):
+        raise RepositoryError(f'"{_clean(sha, 60)}" is not a full commit sha; resolve it first.')
+    return sha
+
+
+def _bounded(limit: int) -> int:
+    return max(1, min(limit, _MAXIMUM))
+
+
+def _commit(sha: str, short: str, author: str, seconds: str, subject: str) -> Commit:
+    try:
+        authored_at = datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):  # a commit may claim any date
+        authored_at = datetime.fromtimestamp(0, UTC)
+    return Commit(sha, short, _clean(author, 80), authored_at, _clean(subject, _MAXIMUM))
+
+
+def _clean(text: str, limit: int) -> str:
+    """One line without control, format (direction marks) and unassigned characters, at most `limit` characters long."""
+    spaced = "".join(" " if letter.isspace() else letter for letter in text[: limit * 20])
+    line = " ".join("".join(letter for letter in spaced if unicodedata.category(letter)[0] != "C").split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _occupied(path: Path) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.exists() and any(path.iterdir())
+
+
+def _lock_file(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End the process group; SIGTERM first, because git then removes its lock files."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 2)

@@ -1,0 +1,1 @@
+"""Switchboard: a chat-ops agent bot that a team owns and runs."""

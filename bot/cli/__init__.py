@@ -1,0 +1,49 @@
+"""The command line: `bot`. A wrong setting is told in a line, never as a traceback."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from bot.cli import dev, doctor, processes, slack, threads
+from bot.core.protocols import StoreUnavailable
+from bot.runtime.people_file import PeopleFileError
+from bot.runtime.private_server import NoServer
+from bot.settings import SettingsError
+
+app = typer.Typer(
+    name="bot",
+    help="Switchboard: a chat-ops agent bot that a team owns and runs.\n\n"
+    "Begin with `bot dev`: the whole bot and a simulated Slack, without any account.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("dev")(dev.dev)
+app.command("web")(processes.web)
+app.command("worker")(processes.worker)
+app.command("simulator", hidden=True)(dev.simulator)
+app.command("doctor")(doctor.doctor)
+app.command("launch")(threads.launch)
+app.command("api-key")(threads.api_key)
+app.add_typer(threads.app, name="threads")
+app.add_typer(slack.app, name="slack")
+
+_EXPECTED = (SettingsError, PeopleFileError, NoServer, StoreUnavailable)
+
+
+def main() -> None:
+    """Run a command; what is wrong with the set-up is told in a line, with exit code 2."""
+    try:
+        app()
+    except _EXPECTED as error:
+        Console(stderr=True).print(f"[bold red]{_TITLES[type(error)]}[/]\n{error}", highlight=False, soft_wrap=True)
+        raise SystemExit(2) from None
+
+
+_TITLES: dict[type[Exception], str] = {
+    SettingsError: "A setting is wrong:",
+    PeopleFileError: "The people file cannot be used:",
+    NoServer: "There is no Redis to work with:",
+    StoreUnavailable: "Redis does not answer. Check REDIS_URL, or unset it to use a private server:",
+}

@@ -1,0 +1,136 @@
+"""`bot doctor`: what is set, what is missing, and whether everything answers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from agents.deploy import environments
+from agents.deploy.environments import ConfigurationError
+from agents.deploy.repository import Repository, RepositoryError
+from bot.app import Switchboard, redis_url
+from bot.core.protocols import DeliveryError, ModelError, StoreUnavailable
+from bot.runtime.anthropic_model import AnthropicModel
+from bot.runtime.private_server import server_binary
+from bot.settings import Settings, load_settings
+
+console = Console()
+_MARKS = {"ok": "[green]✓[/]", "off": "[dim]–[/]", "warn": "[yellow]![/]", "bad": "[red]✗[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    mark: str
+    subject: str
+    text: str
+
+
+def doctor() -> None:
+    """Check the set-up: settings, Redis, Slack, the model, people, the deploy file.
+
+    Exit code 1 if something is wrong.
+    """
+    settings = load_settings()
+    findings = [*_people(settings), *asyncio.run(_deploy(settings)), *_web(settings)]
+    with redis_url(settings) as url:
+        findings = [*asyncio.run(_services(settings, url)), *findings]
+    for one in findings:
+        console.print(f"{_MARKS[one.mark]} [bold]{one.subject:<8}[/] {one.text}", highlight=False, soft_wrap=True)
+    if any(one.mark == "bad" for one in findings):
+        raise typer.Exit(1)
+
+
+async def _services(settings: Settings, url: str) -> list[Finding]:
+    board = Switchboard.assemble(settings, url)
+    try:
+        return [await _redis(board), await _slack(board), await _model(board)]
+    finally:
+        await board.close()
+
+
+async def _redis(board: Switchboard) -> Finding:
+    where = "REDIS_URL" if board.settings.redis_url else f"private, {server_binary()[1]}, in {board.settings.data_dir}"
+    try:
+        seconds = await board.store.connection.ping()
+    except StoreUnavailable as error:
+        return Finding("bad", "Redis", f"{where}: {error}. Start it, or unset REDIS_URL to use a private one.")
+    return Finding("ok", "Redis", f"{where}; answers in {seconds * 1000:.1f} ms")
+
+
+async def _slack(board: Switchboard) -> Finding:
+    settings = board.settings
+    if not settings.slack_bot_token.get_secret_value():
+        return Finding("off", "Slack", "off: SLACK_BOT_TOKEN is not set. `bot slack manifest` begins the set-up.")
+    if board.slack is None:
+        return Finding("bad", "Slack", "no way in: set SLACK_SIGNING_SECRET (HTTP) or SLACK_APP_TOKEN (Socket Mode).")
+    ways = [
+        name for name, on in (("HTTP", settings.slack_over_http), ("Socket Mode", settings.slack_over_socket)) if on
+    ]
+    try:
+        who = await board.slack.ping()
+    except DeliveryError as error:
+        return Finding("bad", "Slack", f"{settings.slack_api_url} refuses or does not answer: {error.error}")
+    text = f"{who['user']} in {who['team']} ({who['team_id']}), in over {' and '.join(ways)}"
+    if settings.slack_over_http and not settings.public_url:
+        return Finding("warn", "Slack", f"{text}; PUBLIC_URL is not set, so long texts are cut without a link")
+    return Finding("ok", "Slack", text)
+
+
+async def _model(board: Switchboard) -> Finding:
+    if not isinstance(board.model, AnthropicModel):
+        return Finding("warn", "Model", "no model: scripted rules answer. Set ANTHROPIC_API_KEY to have a real one.")
+    try:
+        await board.model.ping()
+    except ModelError as error:
+        return Finding("bad", "Model", f"{board.model.name}: {error.detail}")
+    return Finding("ok", "Model", f"{board.model.name} answers")
+
+
+def _people(settings: Settings) -> list[Finding]:
+    from bot.runtime.people_file import PeopleFile, PeopleFileError  # noqa: PLC0415
+
+    if not settings.people_file.exists():
+        return [
+            Finding("bad", "People", f"{settings.people_file} is not there, so the bot knows nobody. Set PEOPLE_FILE.")
+        ]
+    try:
+        people = PeopleFile(settings.people_file).load()
+    except PeopleFileError as error:
+        return [Finding("bad", "People", str(error))]
+    approvers = people.with_any_role(["approver"])
+    mark = "ok" if approvers else "warn"
+    return [
+        Finding(mark, "People", f"{len(people)} in {settings.people_file}, {len(approvers)} with the role approver")
+    ]
+
+
+async def _deploy(settings: Settings) -> list[Finding]:
+    if not settings.deploy_repo:
+        return [Finding("off", "Deploy", "off: DEPLOY_REPO is not set.")]
+    try:
+        file = await asyncio.to_thread(environments.load, settings.deploy_file)
+        repository = Repository(settings.deploy_repo, settings.data_dir / "repositories")
+        await repository.refresh()
+        tags = await repository.tags(1)
+    except (ConfigurationError, RepositoryError) as error:
+        return [Finding("bad", "Deploy", str(error))]
+    newest = f"newest tag {tags[0].name}" if tags else "no tags"
+    return [Finding("ok", "Deploy", f"{repository.url}, {newest}; environments: {', '.join(file.environments)}")]
+
+
+def _web(settings: Settings) -> list[Finding]:
+    findings: list[Finding] = []
+    if not settings.api_keys:
+        findings.append(Finding("off", "API", "nobody can call it: API_KEYS is not set. `bot api-key NAME` makes one."))
+    else:
+        findings.append(Finding("ok", "API", f"keys: {', '.join(settings.api_keys)}"))
+    if not settings.secret_key.get_secret_value():
+        where = Path(settings.data_dir) / "secret_key"
+        findings.append(Finding("warn", "Links", f"signed with {where}; set SECRET_KEY if there are several machines"))
+    return findings

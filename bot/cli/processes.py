@@ -1,0 +1,65 @@
+"""`bot web` and `bot worker`: the processes of the Procfile."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import uvicorn
+
+from bot.app import Switchboard, redis_url
+from bot.logs import set_up_logging
+from bot.runtime.worker import Worker
+from bot.settings import load_settings
+
+_REACHABLE_SECONDS = 20.0
+
+
+def web() -> None:
+    """Serve webhooks, the API and its documentation (`/docs`), on HOST and PORT.
+
+    Any number of these may run. Each answers a webhook only after its event is stored.
+    """
+    settings = load_settings()
+    set_up_logging(settings.log_level, process="web")
+    with redis_url(settings) as url:
+        board = Switchboard.assemble(settings, url)
+        config = uvicorn.Config(
+            board.web(),
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,  # it would log signed links
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+        uvicorn.Server(config).run()
+
+
+def worker() -> None:
+    """Drive threads: ask the model, run tools, deliver messages, fire timers.
+
+    Any number of these may run, on any machine. SIGTERM lets what runs come to its end first.
+    """
+    settings = load_settings()
+    set_up_logging(settings.log_level, process="worker")
+    with redis_url(settings) as url:
+        board = Switchboard.assemble(settings, url)
+        asyncio.run(_work(board))
+
+
+async def _work(board: Switchboard) -> None:
+    await board.store.connection.wait_until_reachable(timeout_seconds=_REACHABLE_SECONDS)
+    worker = board.worker()
+    stop_on_signals(worker)
+    try:
+        await worker.run()
+    finally:
+        await board.close()
+
+
+def stop_on_signals(worker: Worker) -> None:
+    """SIGTERM and Ctrl-C drain the worker."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)

@@ -1,0 +1,136 @@
+"""`bot threads`, `bot launch` and `bot api-key`: the API from a shell on the bot's own machine."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import hashlib
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bot.app import FIRST_AGENT, Switchboard, redis_url
+from bot.core.events import Event, event_to_json
+from bot.core.log import Log
+from bot.core.people import Actor
+from bot.core.wording import cut
+from bot.settings import load_settings
+
+app = typer.Typer(help="Look at threads.", no_args_is_help=True)
+console = Console()
+T = TypeVar("T")
+
+_STYLES = {"waiting": "yellow", "working": "cyan", "finished": "green", "cancelled": "dim", "paused": "magenta"}
+
+
+@app.command("list")
+def list_threads(limit: Annotated[int, typer.Option(help="How many.", min=1, max=200)] = 20) -> None:
+    """List threads, the one touched last first."""
+
+    async def find(board: Switchboard) -> list[Log]:
+        return [await board.store.logs.load(one.thread_id) for one in await board.store.logs.recent(limit)]
+
+    logs = _with_board(find)
+    if not logs:
+        console.print('There are no threads yet. Start one with `bot launch "what is on production?"`.')
+        return
+    table = Table("thread", "status", "agent", "events", "touched", "begins", box=None, pad_edge=False)
+    for log in logs:
+        status = log.state.status
+        said = next((event.text for event in log.events if event.type == "message_received"), "")
+        touched = f"{log.events[-1].at:%Y-%m-%d %H:%M}"
+        marked = f"[{_STYLES.get(status, '')}]{status}[/]" if status in _STYLES else status
+        table.add_row(log.thread_id, marked, log.state.agent, str(len(log)), touched, cut(said, 50))
+    console.print(table)
+
+
+@app.command()
+def show(
+    thread: Annotated[str, typer.Argument(help="The thread's id, as `bot threads list` shows it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The events as JSON lines.")] = False,
+) -> None:
+    """Show a thread: how it stands, what it waits for, and its log."""
+    log = _with_board(lambda board: board.store.logs.load(thread))
+    if not len(log):
+        typer.echo(f"There is no thread {thread}. `bot threads list` shows those that there are.", err=True)
+        raise typer.Exit(1)
+    if as_json:
+        for event in log.events:
+            typer.echo(event_to_json(event))
+        return
+    state = log.state
+    console.print(f"[bold]{log.thread_id}[/]  {state.status}  agent {state.agent}  ${state.cost_usd:.4f}")
+    for one in state.pending:
+        roles = ", ".join(one.request.rule.roles) if one.request.rule else "anybody it knows"
+        console.print(f"[yellow]waits for[/] {roles}: {one.request.prompt}  [dim]({one.request.id})[/]")
+    for seq, event in enumerate(log.events, start=1):
+        console.print(f"[dim]{seq:>4}  {event.at:%m-%d %H:%M:%S}[/]  {event.type:<18} {_brief(event)}", highlight=False)
+
+
+def launch(
+    message: Annotated[str, typer.Argument(help="What to ask, such as “what is on production?”.")],
+    agent: Annotated[str, typer.Option(help="The agent that starts.")] = FIRST_AGENT,
+) -> None:
+    """Launch an agent, as the API does. A running worker does the work; `bot threads show` tells how it goes."""
+    name = getpass.getuser()
+    by = Actor(kind="service", id=f"api:{name}", name=name, address=f"api:{name}", authenticated_by="shell")
+
+    async def start(board: Switchboard) -> str:
+        if agent not in board.agents:
+            typer.echo(f"There is no agent {agent}. There are: {', '.join(board.agents)}.", err=True)
+            raise typer.Exit(2)
+        return (await board.inbox.launch(agent, message, by)).thread_id or ""
+
+    thread_id = _with_board(start)
+    console.print(f"Launched [bold]{thread_id}[/]. See how it goes: bot threads show {thread_id}")
+
+
+def api_key(
+    name: Annotated[str, typer.Argument(help="Who will use it; a person's id lets it act as that person.")],
+) -> None:
+    """Make a key for the API: shows it once, and the hash that goes into API_KEYS."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        typer.echo("A name is made of letters, digits, - and _.", err=True)
+        raise typer.Exit(2)
+    key = f"sb_{secrets.token_urlsafe(32)}"
+    typer.echo(f"The key, shown only now:  {key}")
+    typer.echo(f"Add to API_KEYS:          {name}:{hashlib.sha256(key.encode()).hexdigest()}")
+
+
+def _with_board(work: Callable[[Switchboard], Awaitable[T]]) -> T:
+    settings = load_settings()
+
+    async def run(url: str) -> T:
+        board = Switchboard.assemble(settings, url)
+        try:
+            await board.store.connection.wait_until_reachable(timeout_seconds=3)
+            return await work(board)
+        finally:
+            await board.close()
+
+    with redis_url(settings) as url:
+        return asyncio.run(run(url))
+
+
+def _brief(event: Event) -> str:
+    """An event in a line: what tells it from others of its type."""
+    fields = json.loads(event_to_json(event))
+    for name in ("type", "at", "usage", "by"):
+        fields.pop(name, None)
+    match event.type:
+        case "message_received":
+            text = f"{event.by.name}: {event.text}"
+        case "tool_chosen":
+            text = f"{event.tool} {json.dumps(event.arguments, ensure_ascii=False)}"
+        case "request_opened":
+            text = f"{event.request.kind}: {event.request.prompt}"
+        case "decision_made" | "decision_refused":
+            text = f"{event.verdict} by {event.by.name}"
+        case _:
+            text = json.dumps(fields, ensure_ascii=False) if fields else ""
+    return cut(text.replace("\n", " ⏎ ").replace("[", r"\["), 150)

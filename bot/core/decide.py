@@ -1,0 +1,139 @@
+"""Whether a person's decision counts: every check of the approval rulebook that can be made from what is known.
+
+It fails closed. The caller appends the outcome with a compare-and-set on the log, so that what was judged is what is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from bot.core.events import DecisionMade, DecisionRefused
+from bot.core.people import Actor, People
+from bot.core.state import RequestCard, RequestState, ThreadState
+from bot.core.values import Request, RequestId
+from bot.core.wording import plural
+
+Verdict = Literal["approve", "deny", "answer"]
+_FINAL = {
+    "approved": "approved",
+    "denied": "denied",
+    "answered": "answered",
+    "expired": "timed out",
+    "cancelled": "cancelled",
+    "superseded": "withdrawn, because the plan changed",
+}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a person did, and how sure the channel is who it was."""
+
+    request_id: RequestId
+    verdict: Verdict
+    by: Actor
+    text: str = ""
+    source: str = ""
+    ref: str = ""
+    """The message that was used, where the channel knows it."""
+
+
+def judge(state: ThreadState, attempt: Attempt, people: People, at: datetime) -> DecisionMade | DecisionRefused:
+    """The event to record: the decision, or the refusal with what the person is told."""
+    one = state.requests.get(attempt.request_id)
+    problem = ("unknown", "I do not know this request.") if one is None else _problem(one, attempt, people, at)
+    if not problem and _is_old_card(state, attempt):
+        problem = ("card", "This card is out of date; please use the newest one in this thread.")
+    if one is None or problem:
+        rule, why = problem or ("unknown", "")
+        return DecisionRefused(
+            at=at,
+            request_id=attempt.request_id,
+            verdict=attempt.verdict,
+            by=attempt.by,
+            why=why,
+            rule=rule,
+            source=attempt.source,
+        )
+    return DecisionMade(
+        at=at,
+        request_id=attempt.request_id,
+        verdict=attempt.verdict,
+        by=attempt.by,
+        text=attempt.text,
+        digest=one.request.digest,
+        source=attempt.source,
+    )
+
+
+def _is_old_card(state: ThreadState, attempt: Attempt) -> bool:
+    cards = (post for post in state.posts.values() if isinstance(post.content, RequestCard))
+    shown = next((post.ref for post in cards if post.content == RequestCard(attempt.request_id)), None)
+    return bool(attempt.ref and shown and shown != attempt.ref)
+
+
+def what_became_of(one: RequestState) -> str:
+    """One sentence: that a request is settled, by whom and when (AP2, AP5)."""
+    by = f" by {one.decided_by.name}" if one.decided_by else ""
+    at = f" at {one.decided_at:%H:%M} UTC" if one.decided_at else ""
+    already = "" if one.status in {"expired", "superseded"} else "already "
+    return f"This was {already}{_FINAL.get(one.status, one.status)}{by}{at}. Your click changed nothing."
+
+
+def _problem(one: RequestState, attempt: Attempt, people: People, at: datetime) -> tuple[str, str] | None:
+    request = one.request
+    if one.status != "pending":
+        return "late", what_became_of(one)
+    if request.expires_at and at >= request.expires_at:
+        return "expired", "This request has timed out. Your click changed nothing; ask again if it is still wanted."
+    if (attempt.verdict == "answer") != (request.kind == "question"):
+        wanted = "an answer" if request.kind == "question" else "approve or deny"
+        return "kind", f"This request wants {wanted}."
+    if attempt.verdict == "answer" and request.choices and attempt.text not in request.choices:
+        return "choice", f"Please choose one of: {', '.join(request.choices)}."
+    if attempt.by.kind == "unknown":
+        return "identity", "I do not know you, so you cannot decide. Ask a team member to add you to the people file."
+    return _authority(one, attempt, people)
+
+
+def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str, str] | None:
+    request, by = one.request, attempt.by
+    if request.rule is None:
+        return None
+    if attempt.verdict == "deny" and by.id in request.requesters:
+        return None  # whoever asked may always take it back
+    if by.kind != "person":
+        return "identity", "Only a person can decide this."
+    if not people.roles_of(by) & set(request.rule.roles):
+        return "role", f"You cannot decide this. {_who_may(request, people)}"
+    if attempt.verdict != "approve":
+        return None
+    if by.external:
+        return "external", f"Members of another organisation cannot approve. {_who_may(request, people)}"
+    if request.rule.four_eyes and (barred := _four_eyes(request, by, people)):
+        return barred
+    if any(vote.by.id == by.id for vote in one.votes):
+        missing = request.rule.approvals - len(one.votes)
+        return "twice", f"You have approved this already; it needs {plural(missing, 'more person')}."
+    return None
+
+
+def _four_eyes(request: Request, by: Actor, people: People) -> tuple[str, str] | None:
+    if by.id in request.requesters:
+        return "four_eyes", f"You asked for this, so somebody else has to approve it. {_who_may(request, people)}"
+    if not request.requesters or not all(_is_known(one, people) for one in request.requesters):
+        return "four_eyes", "I do not know who asked for this, so nobody can approve it. Please ask again yourself."
+    return None
+
+
+def _is_known(actor_id: str, people: People) -> bool:
+    return people.get(actor_id) is not None or actor_id.startswith("api:")
+
+
+def _who_may(request: Request, people: People) -> str:
+    rule = request.rule
+    barred: Iterable[str] = request.requesters if rule and rule.four_eyes else ()
+    able = [person.name for person in people.with_any_role(rule.roles if rule else ()) if person.id not in barred]
+    return f"{', '.join(able)} can." if able else "Nobody in the people file can at the moment; tell whoever keeps it."

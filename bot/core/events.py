@@ -1,0 +1,316 @@
+"""The facts that a thread's log is made of.
+
+An event is past tense and immutable; a position in the log is its `seq`, counted from 1. To add one: write the class,
+put it into `Event`, and let the type checker lead through the fold and the rendering.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter
+
+from bot.core.people import Actor, Frozen
+from bot.core.values import Arguments, Artifact, CallId, Conversation, PostId, Prepared, Request, RequestId, Usage
+
+
+class Recorded(Frozen):
+    """What every event has."""
+
+    needs_fresh_log: ClassVar[bool] = False
+    """True for a decision of the bot's own: it is appended only if nothing arrived since the state it was based on."""
+    at: datetime
+
+
+class ThreadLaunched(Recorded):
+    """A conversation or a caller started an agent."""
+
+    type: Literal["thread_launched"] = "thread_launched"
+    agent: str
+    by: Actor
+    conversation: Conversation | None = None
+
+
+class MessageReceived(Recorded):
+    """A person said something to the thread."""
+
+    type: Literal["message_received"] = "message_received"
+    text: str
+    by: Actor
+    source: str = ""
+    """The provider's id of the message."""
+    cut_characters: int = 0
+    """How much of an oversized message was left out."""
+
+
+class FactsGathered(Recorded):
+    """What an agent would have asked for first was fetched before it was asked."""
+
+    type: Literal["facts_gathered"] = "facts_gathered"
+    agent: str
+    text: str
+
+
+class ToolChosen(Recorded):
+    """The model answered with one tool call."""
+
+    type: Literal["tool_chosen"] = "tool_chosen"
+    tool: str
+    arguments: Arguments
+    saw: int
+    """The last seq that the model was shown. A choice made without a newer message is dropped."""
+    usage: Usage
+
+
+class ModelFailed(Recorded):
+    """The model gave no usable answer."""
+
+    type: Literal["model_failed"] = "model_failed"
+    reason: Literal["refusal", "max_tokens", "context_window", "no_tool_call", "unavailable", "rejected"]
+    detail: str
+    retry_at: datetime | None = None
+    """When to ask again by itself; None: at once, or not at all, as the policy says."""
+    usage: Usage | None = None
+
+
+class ModelRetryDue(Recorded):
+    """The pause after a failure of the model is over."""
+
+    type: Literal["model_retry_due"] = "model_retry_due"
+
+
+class CallPrepared(Recorded):
+    """A call was made exact, and the policy ruled on it."""
+
+    needs_fresh_log = True
+    type: Literal["call_prepared"] = "call_prepared"
+    call_id: CallId
+    prepared: Prepared
+
+
+class CallRefused(Recorded):
+    """A call does not run: unknown tool, invalid arguments, the policy, or an approval that no longer holds."""
+
+    needs_fresh_log = True
+    type: Literal["call_refused"] = "call_refused"
+    call_id: CallId
+    why: str
+
+
+class RequestOpened(Recorded):
+    """A person was asked."""
+
+    needs_fresh_log = True
+    type: Literal["request_opened"] = "request_opened"
+    request: Request
+
+
+class DecisionMade(Recorded):
+    """A person decided or answered, and was allowed to."""
+
+    type: Literal["decision_made"] = "decision_made"
+    request_id: RequestId
+    verdict: Literal["approve", "deny", "answer"]
+    by: Actor
+    text: str = ""
+    """The answer, or the reason of a denial."""
+    digest: str = ""
+    source: str = ""
+
+
+class DecisionRefused(Recorded):
+    """Somebody tried to decide and could not: too late, not allowed, or not understood (AP5, AP16)."""
+
+    type: Literal["decision_refused"] = "decision_refused"
+    request_id: RequestId
+    verdict: Literal["approve", "deny", "answer"]
+    by: Actor
+    why: str
+    rule: str
+    """The check that refused it, for the audit."""
+    source: str = ""
+
+
+class RequestExpired(Recorded):
+    """Nobody decided in time. That is not a denial (AP4)."""
+
+    type: Literal["request_expired"] = "request_expired"
+    request_id: RequestId
+
+
+class ToolStarted(Recorded):
+    """A tool is about to run; recorded first, so that a crash leaves a trace."""
+
+    needs_fresh_log = True
+    type: Literal["tool_started"] = "tool_started"
+    call_id: CallId
+    place: str
+    """The machine's data directory, by its id: only there can a detached run be taken up again."""
+
+
+class ToolFinished(Recorded):
+    """A tool returned."""
+
+    type: Literal["tool_finished"] = "tool_finished"
+    call_id: CallId
+    result: str
+    summary: str = ""
+    """One line for people, made by the tool from what happened."""
+    artifact: Artifact | None = None
+    seconds: float = 0.0
+
+
+class ToolFailed(Recorded):
+    """A tool ran, or was being prepared, and did not succeed."""
+
+    type: Literal["tool_failed"] = "tool_failed"
+    call_id: CallId
+    error: str
+    summary: str = ""
+    artifact: Artifact | None = None
+    seconds: float = 0.0
+
+
+class ToolInDoubt(Recorded):
+    """A tool started and nobody can know whether it finished. It is never run again silently."""
+
+    type: Literal["tool_in_doubt"] = "tool_in_doubt"
+    call_id: CallId
+    why: str
+
+
+class WaitStarted(Recorded):
+    """The agent chose to wait."""
+
+    needs_fresh_log = True
+    type: Literal["wait_started"] = "wait_started"
+    reason: str
+    until: datetime | None = None
+
+
+class WaitEnded(Recorded):
+    """The time that the agent wanted to wait is over."""
+
+    type: Literal["wait_ended"] = "wait_ended"
+
+
+class HandedOff(Recorded):
+    """One agent passed the thread to another."""
+
+    needs_fresh_log = True
+    type: Literal["handed_off"] = "handed_off"
+    agent: str
+    brief: str
+
+
+class RunFinished(Recorded):
+    """The agent is done for now, and says so."""
+
+    needs_fresh_log = True
+    type: Literal["run_finished"] = "run_finished"
+    message: str
+    by_model: bool = True
+
+
+class Paused(Recorded):
+    """Nothing further is done until the thread is resumed."""
+
+    type: Literal["paused"] = "paused"
+    by: Actor
+
+
+class Resumed(Recorded):
+    """A paused thread goes on."""
+
+    type: Literal["resumed"] = "resumed"
+    by: Actor
+
+
+class Cancelled(Recorded):
+    """The run is over; what waits is withdrawn."""
+
+    type: Literal["cancelled"] = "cancelled"
+    by: Actor
+
+
+class PostSent(Recorded):
+    """A message or a card reached its channel."""
+
+    type: Literal["post_sent"] = "post_sent"
+    post_id: PostId
+    ref: str
+    """The channel's own reference to it, for updates."""
+    face: str
+    """What it showed."""
+
+
+class PostFailed(Recorded):
+    """A message or a card did not reach its channel."""
+
+    type: Literal["post_failed"] = "post_failed"
+    post_id: PostId
+    face: str
+    error: str
+    retry_at: datetime | None = None
+    """None: given up."""
+    in_doubt: bool = False
+    """It may have arrived: look before sending again (SL19)."""
+
+
+class PostRetryDue(Recorded):
+    """The pause after a failed delivery is over."""
+
+    type: Literal["post_retry_due"] = "post_retry_due"
+    post_id: PostId
+
+
+Event = (
+    ThreadLaunched
+    | MessageReceived
+    | FactsGathered
+    | ToolChosen
+    | ModelFailed
+    | ModelRetryDue
+    | CallPrepared
+    | CallRefused
+    | RequestOpened
+    | DecisionMade
+    | DecisionRefused
+    | RequestExpired
+    | ToolStarted
+    | ToolFinished
+    | ToolFailed
+    | ToolInDoubt
+    | WaitStarted
+    | WaitEnded
+    | HandedOff
+    | RunFinished
+    | Paused
+    | Resumed
+    | Cancelled
+    | PostSent
+    | PostFailed
+    | PostRetryDue
+)
+
+_adapter: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def event_to_json(event: Event) -> str:
+    """The stored form: one line of JSON, defaults left out to keep logs small.
+
+    A default is therefore part of the format: changing one changes what old logs say (tests/replay would fail).
+    """
+    payload = event.model_dump_json(exclude_defaults=True)
+    return f'{{"type":"{event.type}",{payload[1:]}'
+
+
+def event_from_json(line: str | bytes) -> Event:
+    """Read the stored form. Raises pydantic.ValidationError where the line is not an event."""
+    return _adapter.validate_json(line)
+
+
+def event_schema() -> dict[str, Any]:
+    """The JSON schema of an event, for the API's documentation."""
+    return _adapter.json_schema()

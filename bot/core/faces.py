@@ -1,0 +1,48 @@
+"""What a post has to show now. A post whose face differs from what was shown last is delivered (again)."""
+
+from __future__ import annotations
+
+from bot.core.state import ActivityCard, Post, RequestCard, Say, ThreadState, Whisper
+
+_DONE = frozenset({"succeeded", "failed", "not_run"})
+
+
+def face_of(state: ThreadState, post: Post) -> str:
+    """A short text that changes exactly when the post must look different."""
+    match post.content:
+        case Say() | Whisper():
+            return "said"
+        case ActivityCard(call_id):
+            return state.activities[call_id].status
+        case RequestCard(request_id):
+            one = state.requests[request_id]
+            activity = state.activities.get(one.request.call_id or "")
+            parts = [one.status]
+            if one.votes and one.status == "pending":
+                parts.append(f"{len(one.votes)} of {one.request.rule.approvals if one.request.rule else 1}")
+            if activity and one.status == "approved" and one.request.kind == "approval":
+                parts.append(activity.status)
+            return ", ".join(parts)
+
+
+def is_settled(state: ThreadState, post: Post) -> bool:
+    """Whether the post shows what it should and will never change again."""
+    face = face_of(state, post)
+    if post.shown != face:
+        return False
+    match post.content:
+        case Say() | Whisper():
+            return True
+        case ActivityCard():
+            return face in _DONE
+        case RequestCard(request_id):
+            one = state.requests[request_id]
+            if one.status == "pending":
+                return False
+            activity = state.activities.get(one.request.call_id or "")
+            return one.status != "approved" or activity is None or activity.status in _DONE
+
+
+def needs_delivery(state: ThreadState, post: Post) -> bool:
+    """Whether the channel should be called for this post now."""
+    return not post.blocked and post.shown != face_of(state, post)

@@ -1,0 +1,240 @@
+"""The fold: state + event -> state. The only place that says what an event means.
+
+It accepts any event in any order, because a log is the truth even when it is odd: what makes no sense in a state
+changes nothing but the position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import reduce
+from typing import assert_never
+
+from bot.core import events as e
+from bot.core import requests as r
+from bot.core.builtins import WAIT
+from bot.core.faces import is_settled
+from bot.core.state import Activity, ActivityCard, Call, Post, Say, ThreadState, Whisper
+from bot.core.values import ThreadId
+from bot.core.wording import is_bare_decision
+
+
+def fold(thread_id: ThreadId, log: Iterable[e.Event]) -> ThreadState:
+    """The state of a thread after its whole log."""
+    return reduce(step, log, ThreadState(thread_id=thread_id))
+
+
+def step(state: ThreadState, event: e.Event) -> ThreadState:
+    """The state after one more event."""
+    state = state.but(seq=state.seq + 1)
+    match event:
+        case e.ThreadLaunched():
+            return state.but(agent=event.agent, conversation=event.conversation, requester=event.by, run="working")
+        case e.MessageReceived():
+            return _message(state, event)
+        case e.FactsGathered():
+            return state.but(briefed=(*state.briefed, event.agent))
+        case e.ToolChosen():
+            return _chosen(state, event)
+        case e.ModelFailed():
+            return _spent(state, event).but(
+                model_failures=state.model_failures + 1,
+                model_problem=event.reason,
+                last_error=event.detail,
+                model_blocked=event.retry_at is not None,
+            )
+        case e.ModelRetryDue():
+            return state.but(model_blocked=False)
+        case e.CallPrepared():
+            return _prepared(state, event)
+        case e.CallRefused():
+            return _call_failed(state, event.call_id, event.why, status="not_run")
+        case e.RequestOpened():
+            return r.opened(state, event)
+        case e.DecisionMade():
+            return r.decided(state, event)
+        case e.DecisionRefused():
+            return whisper(state, event.by.address, event.why)
+        case e.RequestExpired():
+            return r.expired(state, event)
+        case e.ToolStarted():
+            return _started(state, event)
+        case e.ToolFinished():
+            return _finished(state, event)
+        case e.ToolFailed():
+            return _failed(state, event)
+        case e.ToolInDoubt():
+            return _in_doubt(state, event)
+        case e.WaitStarted():
+            return state.but(call=None, idle=True)
+        case e.WaitEnded():
+            return state.but(idle=False, heard=state.seq) if state.idle else state
+        case e.HandedOff():
+            return state.but(call=None, agent=event.agent, heard=state.seq, failures={})
+        case e.RunFinished():
+            done = state.but(call=None, idle=False, run="finished", stop_reason="", seen=state.seq)
+            return say(done, event.message, tone="answer" if event.by_model else "notice")
+        case e.Paused():
+            return say(state.but(paused=True), f"Paused by {event.by.name}. Nothing further runs until it is resumed.")
+        case e.Resumed():
+            return say(state.but(paused=False), f"Resumed by {event.by.name}.") if state.paused else state
+        case e.Cancelled():
+            return _cancelled(state, event)
+        case e.PostSent() | e.PostFailed() | e.PostRetryDue():
+            return _posted(state, event)
+        case _:
+            assert_never(event)
+
+
+def say(state: ThreadState, text: str, *, tone: str = "notice") -> ThreadState:
+    """The conversation is to be told something. Its id comes from the event that says so."""
+    known = {"answer": "answer", "notice": "notice", "problem": "problem"}
+    post = Post(id=f"{state.thread_id}:{state.seq}:0", content=Say(text, known[tone]))  # type: ignore[arg-type]
+    return state.with_post(post) if state.conversation else state
+
+
+def whisper(state: ThreadState, address: str, text: str) -> ThreadState:
+    """One person is to be told something."""
+    channel = address.partition(":")[0]
+    if not state.conversation or state.conversation.channel != channel:
+        return state
+    return state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=Whisper(address, text)))
+
+
+def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
+    if state.run in {"finished", "cancelled"}:
+        state = state.but(
+            run="working",
+            steps=0,
+            failures={},
+            model_failures=0,
+            model_problem="",
+            steered_by=(),
+            briefed=(),
+            requester=event.by,
+            stop_reason="",
+        )
+    open_question = r.open_question(state)
+    if open_question is None and is_bare_decision(event.text) and r.open_approval(state):
+        return whisper(
+            state,
+            event.by.address,
+            "A message in the thread does not decide. Please use the buttons on the card above.",
+        )
+    if r.doubtful(state):
+        hint = "I first have to know what became of the interrupted call: please choose on the card above."
+        return whisper(_steered(state, event), event.by.address, hint).but(heard=state.seq)
+    state = _steered(state, event).but(idle=False, heard=state.seq)
+    return r.answered_by_message(state, event, open_question) if open_question else state
+
+
+def _steered(state: ThreadState, event: e.MessageReceived) -> ThreadState:
+    return state if event.by.id in state.steered_by else state.but(steered_by=(*state.steered_by, event.by.id))
+
+
+def _spent(state: ThreadState, event: e.ToolChosen | e.ModelFailed) -> ThreadState:
+    if event.usage is None:
+        return state
+    used = event.usage
+    tokens = used.input_tokens + used.output_tokens + used.cache_read_tokens + used.cache_write_tokens
+    return state.but(cost_usd=state.cost_usd + (used.cost_usd or 0.0), tokens=state.tokens + tokens)
+
+
+def _chosen(state: ThreadState, event: e.ToolChosen) -> ThreadState:
+    state = _spent(state, event).but(steps=state.steps + 1, model_failures=0, model_problem="", model_blocked=False)
+    if event.saw < state.heard:
+        return state  # chosen without the newest message: dropped, and asked again
+    if state.call and state.call.phase in {"started", "in_doubt"}:
+        return state  # a running call is never put aside
+    if event.tool == WAIT and state.call:
+        return state.but(seen=event.saw)  # the model has seen the message and keeps to what it is doing
+    dropped = r.superseded(state)
+    call = Call(id=f"{state.thread_id}:{state.seq}:0", tool=event.tool, arguments=event.arguments)
+    return dropped.but(call=call, seen=event.saw, idle=False)
+
+
+def _prepared(state: ThreadState, event: e.CallPrepared) -> ThreadState:
+    call = state.call
+    if call is None or call.id != event.call_id or call.phase != "chosen":
+        return state
+    prepared = event.prepared
+    state = state.but(call=replace(call, phase="prepared", prepared=prepared))
+    if not prepared.writes or prepared.ruling.verdict == "refuse":
+        return state
+    state = state.with_activity(call.id, Activity(title=prepared.preview.title))
+    if prepared.ruling.verdict == "run" and state.conversation:
+        return state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=ActivityCard(call.id)))
+    return state
+
+
+def _started(state: ThreadState, event: e.ToolStarted) -> ThreadState:
+    call = state.call
+    if call is None or call.id != event.call_id:
+        return state
+    state = state.but(call=replace(call, phase="started", place=event.place))
+    return r.activity_is(state, call.id, "running")
+
+
+def _finished(state: ThreadState, event: e.ToolFinished) -> ThreadState:
+    call = state.call
+    if call is None or call.id != event.call_id:
+        return state
+    left = {tool: count for tool, count in state.failures.items() if tool != call.tool}
+    state = state.but(call=None, failures=left, heard=state.seq)
+    return r.activity_is(state, call.id, "succeeded", event.summary, seconds=event.seconds, artifact=event.artifact)
+
+
+def _failed(state: ThreadState, event: e.ToolFailed) -> ThreadState:
+    state = _call_failed(state, event.call_id, event.error, status="failed", summary=event.summary)
+    done = state.activities.get(event.call_id)
+    if done is None or done.status != "failed":
+        return state
+    return state.with_activity(event.call_id, replace(done, seconds=event.seconds, artifact=event.artifact))
+
+
+def _call_failed(state: ThreadState, call_id: str, error: str, *, status: str, summary: str = "") -> ThreadState:
+    call = state.call
+    if call is None or call.id != call_id:
+        return state
+    failures = {**state.failures, call.tool: state.failures.get(call.tool, 0) + 1}
+    state = state.but(call=None, failures=failures, last_error=error, heard=state.seq)
+    return r.activity_is(state, call_id, "failed" if status == "failed" else "not_run", summary or error)
+
+
+def _in_doubt(state: ThreadState, event: e.ToolInDoubt) -> ThreadState:
+    call = state.call
+    if call is None or call.id != event.call_id:
+        return state
+    state = state.but(call=replace(call, phase="in_doubt", request_id=None), last_error=event.why)
+    return r.activity_is(state, call.id, "in_doubt", event.why)
+
+
+def _cancelled(state: ThreadState, event: e.Cancelled) -> ThreadState:
+    if state.run in {"empty", "finished", "cancelled"}:
+        return state
+    running = state.call is not None and state.call.phase in {"started", "in_doubt"}
+    left = r.withdrawn(state, "cancelled", f"cancelled by {event.by.name}")
+    left = left.but(run="cancelled", idle=False, paused=False, model_blocked=False)
+    tail = "What is running now is left to finish; nothing further runs." if running else "Nothing further runs."
+    return say(left, f"Cancelled by {event.by.name}. {tail}")
+
+
+def _posted(state: ThreadState, event: e.PostSent | e.PostFailed | e.PostRetryDue) -> ThreadState:
+    post = state.posts.get(event.post_id)
+    if post is None:
+        return state
+    match event:
+        case e.PostRetryDue():
+            return state.with_post(replace(post, blocked=False))
+        case e.PostFailed():
+            if event.retry_at is None:
+                return _without(state, post)
+            return state.with_post(replace(post, attempts=post.attempts + 1, blocked=True, in_doubt=event.in_doubt))
+        case e.PostSent():
+            shown = replace(post, ref=event.ref, shown=event.face, attempts=0, in_doubt=False, blocked=False)
+            return _without(state, post) if is_settled(state, shown) else state.with_post(shown)
+
+
+def _without(state: ThreadState, post: Post) -> ThreadState:
+    return state.but(posts={key: one for key, one in state.posts.items() if key != post.id})

@@ -1,0 +1,124 @@
+"""Who somebody is: persons, their addresses, and the actor that an event records.
+
+Display names never authorise (AP8): an address is what a channel has authenticated, and it belongs to one person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RoleName = str
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and strict about the names of its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Actor(Frozen):
+    """Who did something, as it was known when it happened."""
+
+    kind: Literal["person", "service", "unknown", "system"]
+    id: str
+    """A person's id, `api:<key name>` for a service, the address for an unknown, `system` for the bot itself."""
+    name: str
+    """For people to read. Never used to decide anything."""
+    address: str = ""
+    """Channel address, such as `slack:T0ACME/U0ANA`."""
+    authenticated_by: str = ""
+    """How the channel knows the address: `slack-signature`, `api-key` …"""
+    external: bool = False
+    """Belongs to another organisation (Slack Connect, SL22)."""
+
+
+SYSTEM = Actor(kind="system", id="system", name="Switchboard")
+
+
+class Person(Frozen):
+    """A person of the team, from `PEOPLE_FILE`."""
+
+    id: str
+    name: str = Field(min_length=1, max_length=100)
+    roles: tuple[RoleName, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """`slack:TEAM/USER`; a later channel adds its own prefix."""
+
+
+class People:
+    """The directory. Looked up by address or id; roles are read when they are needed (AP7)."""
+
+    def __init__(self, persons: Iterable[Person] = ()) -> None:
+        self._by_id: dict[str, Person] = {}
+        self._by_address: dict[str, Person] = {}
+        for person in persons:
+            self._by_id[person.id] = person
+            for address in person.addresses:
+                owner = self._by_address.setdefault(address, person)
+                if owner is not person:
+                    raise ValueError(f"{address} belongs to both {owner.id} and {person.id}; an address has one owner")
+
+    def __iter__(self) -> Iterator[Person]:
+        """Every person, in the order of the file."""
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, person_id: str) -> Person | None:
+        """The person with this id, or None."""
+        return self._by_id.get(person_id)
+
+    def at(self, address: str) -> Person | None:
+        """The person who owns this address, or None."""
+        return self._by_address.get(address)
+
+    def actor(self, address: str, *, name: str, authenticated_by: str, external: bool = False) -> Actor:
+        """Who stands behind an authenticated address."""
+        person = self.at(address)
+        return Actor(
+            kind="person" if person else "unknown",
+            id=person.id if person else address,
+            name=(person.name if person else name)[:100] or address,
+            address=address,
+            authenticated_by=authenticated_by,
+            external=external,
+        )
+
+    def with_any_role(self, roles: Iterable[RoleName]) -> tuple[Person, ...]:
+        """Everybody who holds one of these roles."""
+        wanted = set(roles)
+        return tuple(person for person in self._by_id.values() if wanted & set(person.roles))
+
+    def roles_of(self, actor: Actor) -> frozenset[RoleName]:
+        """The roles an actor holds now. Nobody but a known person holds any."""
+        person = self._by_id.get(actor.id) if actor.kind == "person" else None
+        return frozenset(person.roles) if person else frozenset()
+
+
+def people_from(table: Mapping[str, Mapping[str, object]]) -> People:
+    """Make the directory from the parsed file: `{id: {name, roles, slack}}`.
+
+    Raises ValueError (a pydantic ValidationError is one) that says which person is wrong and how.
+    """
+    persons: list[Person] = []
+    for person_id, entry in table.items():
+        fields = dict(entry)
+        slack_ids = _texts(person_id, fields.pop("slack", ()))
+        for slack_id in slack_ids:
+            if slack_id.count("/") != 1:
+                raise ValueError(f"{person_id}: a Slack id is TEAM/USER, such as T0ACME/U0ANA, not {slack_id!r}")
+        addresses = tuple(f"slack:{slack_id}" for slack_id in slack_ids)
+        persons.append(Person.model_validate({"id": person_id, "addresses": addresses, **fields}))
+    return People(persons)
+
+
+def _texts(person_id: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in cast("list[object]", value)):
+        raise ValueError(f'{person_id}: slack must be a list such as ["T0ACME/U0ANA"]')
+    return tuple(cast("list[str]", value))

@@ -1,0 +1,151 @@
+"""What becomes of requests: the part of the fold that opens, decides, expires and withdraws them.
+
+The five final states are final (AP1): nothing here moves a request out of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.core import events as e
+from bot.core.builtins import STOP
+from bot.core.state import Activity, ActivityStatus, Post, RequestCard, RequestState, RequestStatus, ThreadState, Vote
+from bot.core.values import Artifact, CallId
+
+
+def open_question(state: ThreadState) -> RequestState | None:
+    """The question that a message in the thread would answer."""
+    return next(
+        (one for one in state.pending if one.request.kind == "question" and one.request.purpose != "in_doubt"), None
+    )
+
+
+def open_approval(state: ThreadState) -> RequestState | None:
+    """The approval that waits."""
+    return next((one for one in state.pending if one.request.kind == "approval"), None)
+
+
+def doubtful(state: ThreadState) -> bool:
+    """Whether a call is in doubt: nothing goes on before a person has said what became of it."""
+    return state.call is not None and state.call.phase == "in_doubt"
+
+
+def opened(state: ThreadState, event: e.RequestOpened) -> ThreadState:
+    """A request waits, and its card is to be shown."""
+    request = event.request
+    state = state.with_request(RequestState(request))
+    if state.conversation:
+        state = state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=RequestCard(request.id)))
+    call = state.call
+    if call is None or request.call_id != call.id:
+        return state
+    phase = call.phase if request.purpose == "in_doubt" else "waiting"
+    return state.but(call=replace(call, phase=phase, request_id=request.id))
+
+
+def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
+    """A permitted decision: the first one settles a pending request, approvals once there are enough of them (AP6)."""
+    one = state.requests.get(event.request_id)
+    if one is None or one.status != "pending" or (event.verdict == "answer") != (one.request.kind == "question"):
+        return state
+    if event.verdict == "answer":
+        return _answered(state, one, event)
+    if event.verdict == "deny":
+        settled = replace(one, status="denied", decided_by=event.by, decided_at=event.at, text=event.text)
+        return _call_dropped(state.with_request(settled), one, f"denied by {event.by.name}").but(heard=state.seq)
+    if event.digest != one.request.digest or any(vote.by.id == event.by.id for vote in one.votes):
+        return state
+    votes = (*one.votes, Vote(event.by, event.at))
+    needed = one.request.rule.approvals if one.request.rule else 1
+    if len(votes) < needed:
+        return state.with_request(replace(one, votes=votes))
+    settled = replace(one, status="approved", votes=votes, decided_by=event.by, decided_at=event.at)
+    state = state.with_request(settled)
+    call = state.call
+    if call is None or call.id != one.request.call_id or call.phase != "waiting":
+        return state
+    return state.but(call=replace(call, phase="approved"))
+
+
+def answered_by_message(state: ThreadState, event: e.MessageReceived, one: RequestState) -> ThreadState:
+    """A reply in the thread answers the open question."""
+    settled = replace(one, status="answered", decided_by=event.by, decided_at=event.at, text=event.text)
+    return _goes_on(state.with_request(settled), one, stop=False)
+
+
+def _answered(state: ThreadState, one: RequestState, event: e.DecisionMade) -> ThreadState:
+    settled = replace(one, status="answered", decided_by=event.by, decided_at=event.at, text=event.text)
+    steered = state.steered_by if event.by.id in state.steered_by else (*state.steered_by, event.by.id)
+    state = state.with_request(settled).but(steered_by=steered)
+    if one.request.purpose == "in_doubt":
+        return _doubt_settled(state, one, event)
+    system = one.request.purpose != "model"
+    state = _goes_on(state, one, stop=system and event.text == STOP)
+    return state.but(stop_reason=f"Stopped, as {event.by.name} asked.") if state.stop_reason else state
+
+
+def _goes_on(state: ThreadState, one: RequestState, *, stop: bool) -> ThreadState:
+    state = state.but(heard=state.seq, stop_reason=STOP if stop else "")
+    if one.request.purpose == "model":
+        own = state.call is not None and state.call.id == one.request.call_id
+        return state.but(call=None) if own else state
+    return state.but(steps=0, failures={}, model_failures=0, model_problem="", model_blocked=False)
+
+
+def _doubt_settled(state: ThreadState, one: RequestState, event: e.DecisionMade) -> ThreadState:
+    succeeded = bool(one.request.choices) and event.text == one.request.choices[0]
+    state = activity_is(
+        state, one.request.call_id or "", "succeeded" if succeeded else "failed", f"{event.by.name} says: {event.text}"
+    )
+    return state.but(call=None, heard=state.seq)
+
+
+def expired(state: ThreadState, event: e.RequestExpired) -> ThreadState:
+    """The life of a request is over: the agent hears "timed out", which is not "denied" (AP4)."""
+    one = state.requests.get(event.request_id)
+    if one is None or one.status != "pending":
+        return state
+    state = state.with_request(replace(one, status="expired", decided_at=event.at))
+    if one.request.purpose in {"model", "approval"}:
+        return _call_dropped(state, one, "nobody decided in time").but(heard=state.seq)
+    return state.but(stop_reason="Nobody answered, so I stopped here.")
+
+
+def superseded(state: ThreadState) -> ThreadState:
+    """The model chose something else: what waited for a person waits no more."""
+    return withdrawn(state, "superseded", "the plan changed before it ran")
+
+
+def withdrawn(state: ThreadState, status: RequestStatus, why: str) -> ThreadState:
+    """Every pending request ends in `status`, and the call in hand, unless it runs, is put aside."""
+    for one in state.pending:
+        if one.request.purpose != "in_doubt":
+            state = state.with_request(replace(one, status=status))
+    call = state.call
+    if call is None or call.phase in {"started", "in_doubt"}:
+        return state
+    return activity_is(state, call.id, "not_run", why).but(call=None)
+
+
+def activity_is(
+    state: ThreadState,
+    call_id: CallId,
+    status: ActivityStatus,
+    summary: str = "",
+    *,
+    seconds: float = 0.0,
+    artifact: Artifact | None = None,
+) -> ThreadState:
+    """The activity of a call, if people get to see one, has come this far."""
+    activity = state.activities.get(call_id)
+    if activity is None:
+        return state
+    changed = Activity(activity.title, status, summary, seconds, artifact or activity.artifact)
+    return state.with_activity(call_id, changed)
+
+
+def _call_dropped(state: ThreadState, one: RequestState, why: str) -> ThreadState:
+    call = state.call
+    if call is None or call.id != one.request.call_id:
+        return state
+    return activity_is(state, call.id, "not_run", why).but(call=None)

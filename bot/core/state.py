@@ -1,0 +1,202 @@
+"""What is so in a thread: the value that the fold makes of its log, and that the policy looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from bot.core.people import Actor
+from bot.core.values import (
+    Arguments,
+    Artifact,
+    CallId,
+    Conversation,
+    PostId,
+    Prepared,
+    Request,
+    RequestId,
+    ThreadId,
+)
+
+Phase = Literal["chosen", "prepared", "waiting", "approved", "started", "in_doubt"]
+RequestStatus = Literal["pending", "approved", "denied", "answered", "expired", "cancelled", "superseded"]
+ActivityStatus = Literal["ready", "running", "succeeded", "failed", "in_doubt", "not_run"]
+RunStatus = Literal["empty", "working", "finished", "cancelled"]
+Status = RunStatus | Literal["waiting", "paused"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """The one call in hand: what the model chose and how far it has come."""
+
+    id: CallId
+    tool: str
+    arguments: Arguments
+    phase: Phase = "chosen"
+    prepared: Prepared | None = None
+    request_id: RequestId | None = None
+    place: str = ""
+    """Where it was started."""
+
+    @property
+    def exact_arguments(self) -> Arguments:
+        """The arguments that run: the prepared ones, once there are any."""
+        return self.prepared.arguments if self.prepared else self.arguments
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One person's approval."""
+
+    by: Actor
+    at: datetime
+
+
+@dataclass(frozen=True)
+class RequestState:
+    """A request and what became of it."""
+
+    request: Request
+    status: RequestStatus = "pending"
+    votes: tuple[Vote, ...] = ()
+    decided_by: Actor | None = None
+    decided_at: datetime | None = None
+    text: str = ""
+    """The answer, or the reason of a denial."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A call that changes the world, as people see it: what it is and how it went."""
+
+    title: str
+    status: ActivityStatus = "ready"
+    summary: str = ""
+    seconds: float = 0.0
+    artifact: Artifact | None = None
+
+
+@dataclass(frozen=True)
+class Say:
+    """A text for the conversation."""
+
+    text: str
+    tone: Literal["answer", "notice", "problem"] = "answer"
+
+
+@dataclass(frozen=True)
+class RequestCard:
+    """The card of a request; it changes as the request and its call do."""
+
+    request_id: RequestId
+
+
+@dataclass(frozen=True)
+class ActivityCard:
+    """The card of a call that ran without an approval."""
+
+    call_id: CallId
+
+
+@dataclass(frozen=True)
+class Whisper:
+    """A receipt for one person only."""
+
+    address: str
+    text: str
+
+
+Content = Say | RequestCard | ActivityCard | Whisper
+
+
+@dataclass(frozen=True)
+class Post:
+    """Something that the conversation is to be shown, and what it shows so far."""
+
+    id: PostId
+    content: Content
+    ref: str | None = None
+    shown: str = ""
+    """The face that the channel shows now; empty before it was sent."""
+    attempts: int = 0
+    blocked: bool = False
+    """Waits for its retry timer."""
+    in_doubt: bool = False
+    """An earlier attempt may have arrived (SL19)."""
+
+
+@dataclass(frozen=True)
+class ThreadState:
+    """A thread, folded."""
+
+    thread_id: ThreadId = ""
+    seq: int = 0
+    agent: str = ""
+    conversation: Conversation | None = None
+    requester: Actor | None = None
+    """Who started the current run."""
+    steered_by: tuple[str, ...] = ()
+    """Ids of everybody whose words shaped the current run (AP7)."""
+    run: RunStatus = "empty"
+    paused: bool = False
+
+    heard: int = 0
+    """The seq of the newest event that the model has to see."""
+    seen: int = 0
+    """The seq up to which the model has seen the log."""
+    briefed: tuple[str, ...] = ()
+    """Agents whose facts were gathered in this run."""
+    steps: int = 0
+    """Choices of the model in this run."""
+    failures: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Failures in a row, by tool."""
+    last_error: str = ""
+    model_failures: int = 0
+    model_problem: str = ""
+    """The reason of the newest failure of the model, until it answers."""
+    model_blocked: bool = False
+    """Waits for the model's retry timer."""
+    stop_reason: str = ""
+    """Set where a person, or the model's refusal, ended the run: what the thread is told."""
+
+    call: Call | None = None
+    idle: bool = False
+    """The agent chose to wait, and nothing has happened since."""
+    requests: Mapping[RequestId, RequestState] = field(default_factory=dict[RequestId, RequestState])
+    activities: Mapping[CallId, Activity] = field(default_factory=dict[CallId, Activity])
+    posts: Mapping[PostId, Post] = field(default_factory=dict[PostId, Post])
+    """What is not yet shown as it should be, and cards that may still change."""
+    cost_usd: float = 0.0
+    tokens: int = 0
+
+    @property
+    def status(self) -> Status:
+        """The thread in one word, for people and for the API."""
+        if self.paused:
+            return "paused"
+        if self.run == "working" and (self.pending or self.idle or self.model_blocked):
+            return "waiting"
+        return self.run
+
+    @property
+    def pending(self) -> tuple[RequestState, ...]:
+        """Requests that wait for a person, oldest first."""
+        return tuple(one for one in self.requests.values() if one.status == "pending")
+
+    def but(self, **changes: Any) -> ThreadState:  # noqa: ANN401 typed by the dataclass it copies
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    def with_post(self, post: Post) -> ThreadState:
+        """A copy with this post added or replaced."""
+        return replace(self, posts={**self.posts, post.id: post})
+
+    def with_request(self, request: RequestState) -> ThreadState:
+        """A copy with this request added or replaced."""
+        return replace(self, requests={**self.requests, request.request.id: request})
+
+    def with_activity(self, call_id: CallId, activity: Activity) -> ThreadState:
+        """A copy with this activity added or replaced."""
+        return replace(self, activities={**self.activities, call_id: activity})

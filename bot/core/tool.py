@@ -1,0 +1,120 @@
+"""What a tool is: structured output that the model chooses, made exact, approved, and run behind a boundary.
+
+A tool is prepared (facts gathered, arguments pinned, policy asked) and then run; only running changes the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from bot.core.people import Actor, RoleName
+from bot.core.values import ApprovalRule, CallId, Fact, Prepared, Preview, ThreadId, may_run, needs_approval
+from bot.core.wording import cut
+
+Recovery = Literal["rerun", "attach", "ask"]
+"""What happens to a call that was started when its worker died: run again with the same key, take up the run where it
+was started, or ask a person what became of it."""
+
+A = TypeVar("A", bound=BaseModel)
+
+
+class ToolError(Exception):
+    """A failure that the model should read and may react to. `summary` is one line for people."""
+
+    def __init__(self, message: str, *, summary: str = "", seconds: float = 0.0, output_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.summary = summary
+        self.seconds = seconds
+        self.output_bytes = output_bytes
+
+
+class OutcomeUnknown(Exception):  # noqa: N818 it is not known to be an error
+    """The tool may or may not have done its work. Never run again silently: a person is asked."""
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool found or did."""
+
+    text: str
+    """For the model; the boundary moves what is too long into an artifact."""
+    summary: str = ""
+    """One line for people, from what really happened."""
+    seconds: float = 0.0
+    output_bytes: int = 0
+    """How much was written to `ToolContext.output`; above 0, the output is kept as an artifact."""
+
+
+@dataclass(frozen=True)
+class PrepareContext:
+    """What may matter for a ruling."""
+
+    thread_id: ThreadId
+    requester: Actor
+    requester_roles: frozenset[RoleName]
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What a running tool gets."""
+
+    thread_id: ThreadId
+    call_id: CallId
+    """The idempotency key: the same for every attempt at this call."""
+    output: Callable[[int, bytes], Awaitable[None]]
+    """Keeps output as it comes: (byte offset, chunk). Writing the same bytes twice is harmless."""
+    resumed: bool = False
+    """An earlier worker started this call here and is gone."""
+
+
+@dataclass(frozen=True)
+class Tool(Generic[A]):
+    """A tool of an agent."""
+
+    name: str
+    arguments: type[A]
+    """Its docstring is the description that the model reads; strict about unknown fields."""
+    run: Callable[[Any, ToolContext], Awaitable[ToolResult]]
+    """Gets the exact arguments: an `exact` where there is one, else an `arguments`."""
+    prepare: Callable[[A, PrepareContext], Awaitable[Prepared]] | None = None
+    """Pins the arguments and rules. Without it a reading tool runs, and a writing one asks an approver."""
+    exact: type[BaseModel] | None = None
+    """The shape of what `prepare` makes of the arguments, where that is another one."""
+    writes: bool = False
+    recovery: Recovery = "rerun"
+    time_limit_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.writes and self.recovery == "rerun" and self.prepare is None:
+            raise ValueError(
+                f"{self.name} writes: say what happens after a crash (recovery), and prepare it if it may rerun"
+            )
+
+    @property
+    def description(self) -> str:
+        """What the model reads."""
+        return " ".join((self.arguments.__doc__ or "").split())
+
+    async def prepared(self, arguments: dict[str, Any], context: PrepareContext) -> Prepared:
+        """The call made exact. Raises ToolError where it cannot be, pydantic.ValidationError for invalid arguments."""
+        chosen = self.arguments.model_validate(arguments)
+        if self.prepare is not None:
+            return (await self.prepare(chosen, context)).model_copy(update={"writes": self.writes})
+        ruling = needs_approval(ApprovalRule(roles=("approver",), four_eyes=True)) if self.writes else may_run()
+        exact = chosen.model_dump(mode="json")
+        return Prepared(arguments=exact, preview=plain_preview(self.name, exact), ruling=ruling, writes=self.writes)
+
+
+AnyTool = Tool[Any]
+
+
+def plain_preview(tool: str, arguments: dict[str, Any]) -> Preview:
+    """A preview from nothing but the tool's name and its exact arguments (AP14)."""
+    facts = tuple(
+        Fact(label=cut(key, 75), value=cut(str(value), 1900) or "(empty)") for key, value in arguments.items()
+    )
+    return Preview(title=cut(tool.replace("_", " "), 150), facts=facts)

@@ -1,0 +1,143 @@
+"""What a card says: made from the log, without knowing any channel. A channel turns it into its own form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.core.state import Activity, ActivityCard, Post, RequestCard, RequestState, Say, ThreadState, Whisper
+from bot.core.values import AnswerFormat, Artifact, Fact, RequestId, Risk
+from bot.core.wording import plural
+
+Mood = Literal["open", "good", "bad", "quiet", "busy"]
+
+
+@dataclass(frozen=True)
+class SayView:
+    """A text."""
+
+    text: str
+    tone: Literal["answer", "notice", "problem"]
+
+
+@dataclass(frozen=True)
+class WhisperView:
+    """A text for one address only."""
+
+    address: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CardView:
+    """A card: what is asked or done, and how it stands."""
+
+    kind: Literal["approval", "question", "activity"]
+    title: str
+    request_id: RequestId = ""
+    open: bool = False
+    """Whether it can still be decided: only then are there buttons."""
+    context: str = ""
+    facts: tuple[Fact, ...] = ()
+    warnings: tuple[str, ...] = ()
+    details: str = ""
+    format: AnswerFormat = "free_text"
+    choices: tuple[str, ...] = ()
+    risk: Risk = "low"
+    dangerous: bool = False
+    deciders: str = ""
+    expires_at: float | None = None
+    """Unix seconds."""
+    status: str = ""
+    """How it stands, one sentence for people."""
+    mood: Mood = "open"
+    artifact: Artifact | None = None
+
+
+View = SayView | WhisperView | CardView
+
+
+def view_of(state: ThreadState, post: Post) -> View:
+    """What this post has to show now."""
+    match post.content:
+        case Say(text, tone):
+            return SayView(text, tone)
+        case Whisper(address, text):
+            return WhisperView(address, text)
+        case ActivityCard(call_id):
+            activity = state.activities[call_id]
+            status, mood = _activity_status(activity)
+            return CardView(kind="activity", title=activity.title, status=status, mood=mood, artifact=activity.artifact)
+        case RequestCard(request_id):
+            return _request_view(state, state.requests[request_id])
+
+
+def _request_view(state: ThreadState, one: RequestState) -> CardView:
+    request = one.request
+    activity = state.activities.get(request.call_id or "") if request.kind == "approval" else None
+    status, mood = _request_status(one, activity)
+    preview = request.preview
+    return CardView(
+        kind=request.kind,
+        title=preview.title if preview else request.prompt,
+        request_id=request.id,
+        open=one.status == "pending",
+        context=request.context,
+        facts=preview.facts if preview else (),
+        warnings=preview.warnings if preview else (),
+        details=preview.details if preview else "",
+        format=request.format,
+        choices=request.choices,
+        risk=request.rule.risk if request.rule else "low",
+        dangerous=request.kind == "approval" and request.rule is not None and request.rule.risk == "high",
+        deciders=", ".join(request.rule.roles) if request.rule else "",
+        expires_at=request.expires_at.timestamp() if request.expires_at and one.status == "pending" else None,
+        status=status,
+        mood=mood,
+        artifact=activity.artifact if activity else None,
+    )
+
+
+def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, Mood]:
+    who = one.decided_by.name if one.decided_by else "somebody"
+    when = f", {one.decided_at:%H:%M} UTC" if one.decided_at else ""
+    match one.status:
+        case "pending":
+            needed = one.request.rule.approvals if one.request.rule else 1
+            if needed == 1:
+                return "", "open"
+            given = f": {', '.join(vote.by.name for vote in one.votes)}" if one.votes else ""
+            return f"{len(one.votes)} of {plural(needed, 'approval')}{given}", "open"
+        case "approved":
+            names = " and ".join(vote.by.name for vote in one.votes) or who
+            said = f"Approved by {names}{when}."
+            outcome, mood = _activity_status(activity) if activity else ("", "good")
+            return f"{said} {outcome}".strip(), mood
+        case "denied":
+            reason = f": “{one.text}”" if one.text else ", without a reason"
+            return f"Denied by {who}{when}{reason}. It was not run.", "bad"
+        case "answered":
+            return f"{who} answered{when}: “{one.text}”", "good"
+        case "expired":
+            return "Timed out: nobody decided. It was not run.", "quiet"
+        case "cancelled":
+            return "Cancelled. It was not run.", "quiet"
+        case "superseded":
+            return "Withdrawn: the plan changed. It was not run.", "quiet"
+
+
+def _activity_status(activity: Activity) -> tuple[str, Mood]:
+    took = f" ({activity.seconds:.0f} s)" if activity.seconds >= 1 else ""
+    match activity.status:
+        case "ready":
+            return "Starting …", "busy"
+        case "running":
+            return "Running …", "busy"
+        case "succeeded":
+            return f"{activity.summary or 'Done'}{took}", "good"
+        case "failed":
+            return f"Failed: {activity.summary or 'see the thread'}{took}", "bad"
+        case "in_doubt":
+            return "Interrupted: nobody knows yet what became of it.", "bad"
+        case "not_run":
+            return f"Not run: {activity.summary}.".replace("..", "."), "quiet"

@@ -1,0 +1,186 @@
+"""What comes in from outside: messages, decisions, control. Each is durable before anybody is answered.
+
+Nothing here acts on an event: that is the worker's business, which the append wakes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.core.decide import Attempt, judge
+from bot.core.events import (
+    Cancelled,
+    DecisionMade,
+    DecisionRefused,
+    Event,
+    MessageReceived,
+    Paused,
+    Resumed,
+    ThreadLaunched,
+)
+from bot.core.log import Log
+from bot.core.people import Actor, People
+from bot.core.protocols import Clock, ThreadStore
+from bot.core.values import Conversation, ThreadId
+
+MAX_MESSAGE_CHARACTERS = 40_000
+MAX_LOG_LENGTH = 5_000
+"""Events after which a thread takes no more messages: what comes from outside is bounded."""
+
+Control = Literal["pause", "resume", "cancel"]
+
+
+class UnknownThread(Exception):  # noqa: N818 an answer, not a mistake
+    """There is no such thread."""
+
+
+class ThreadFull(Exception):  # noqa: N818 an answer, not a mistake
+    """The thread takes no more events from outside."""
+
+
+@dataclass(frozen=True)
+class Inbound:
+    """A message that a channel has verified."""
+
+    conversation: Conversation
+    text: str
+    by: Actor
+    source: str
+    deliveries: tuple[str, ...]
+    """Every id under which the provider may send this again."""
+    may_launch: bool
+    """Addressed to the bot, so that it starts a thread where there is none."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """What became of a message."""
+
+    thread_id: ThreadId | None
+    outcome: Literal["launched", "continued", "duplicate", "ignored", "full"]
+
+
+class Inbox:
+    """The way in."""
+
+    def __init__(self, store: ThreadStore, clock: Clock, people: Callable[[], People]) -> None:
+        self._store = store
+        self._clock = clock
+        self._people = people
+
+    async def message(self, inbound: Inbound, *, agent: str) -> Received:
+        """Continue the conversation's thread, or launch `agent` in a new one. Raises StoreUnavailable."""
+        thread_id = await self.thread_of(inbound.conversation)
+        message = self._message(inbound.text, inbound.by, inbound.source)
+        if inbound.may_launch:
+            launch = ThreadLaunched(at=message.at, agent=agent, by=inbound.by, conversation=inbound.conversation)
+            appended = await self._store.receive(thread_id, (launch, message), deliveries=inbound.deliveries, expect=0)
+            if appended.outcome == "appended":
+                return Received(thread_id, "launched")
+            if appended.outcome == "duplicate":
+                return Received(thread_id, "duplicate")
+        elif not len(await self._store.load(thread_id)):
+            return Received(None, "ignored")
+        appended = await self._store.receive(
+            thread_id, (message,), deliveries=inbound.deliveries, max_length=MAX_LOG_LENGTH
+        )
+        known: dict[str, Literal["continued", "duplicate", "full"]] = {
+            "appended": "continued",
+            "duplicate": "duplicate",
+        }
+        return Received(thread_id, known.get(appended.outcome, "full"))
+
+    async def takes_part(self, conversation: Conversation) -> bool:
+        """Whether a thread of the bot's lives in this conversation."""
+        return len(await self._store.load(await self.thread_of(conversation))) > 0
+
+    async def thread_of(self, conversation: Conversation) -> ThreadId:
+        """The thread that a conversation belongs to, whether it exists yet or not."""
+        bound = await self._store.bound_to(conversation)
+        return bound or thread_id_for(f"{conversation.channel}:{conversation.ref}")
+
+    async def launch(
+        self, agent: str, text: str, by: Actor, *, conversation: Conversation | None = None, key: str | None = None
+    ) -> Received:
+        """Start an agent without a message in a channel. The same `key` of the same caller launches once."""
+        seed = f"launch:{by.id}:{key}" if key else f"launch:{secrets.token_hex(16)}"
+        thread_id = thread_id_for(seed)
+        message = self._message(text, by, seed)
+        launch = ThreadLaunched(at=message.at, agent=agent, by=by, conversation=conversation)
+        appended = await self._store.receive(thread_id, (launch, message), deliveries=(seed,), expect=0)
+        return Received(thread_id, "launched" if appended.outcome == "appended" else "duplicate")
+
+    async def add_message(self, thread_id: ThreadId, text: str, by: Actor, *, source: str = "") -> Log:
+        """A further message to a thread that exists. Raises UnknownThread, ThreadFull."""
+        await self.log(thread_id)
+        deliveries = (source,) if source else ()
+        message = self._message(text, by, source)
+        await self._from_outside(thread_id, (message,), deliveries)
+        return await self._store.load(thread_id)
+
+    async def decide(
+        self, thread_id: ThreadId, attempt: Attempt, *, deliveries: Sequence[str] = ()
+    ) -> tuple[Log, DecisionMade | DecisionRefused | None]:
+        """Judge and record a decision; the compare-and-set is the append itself (AP2).
+
+        The event is None for a duplicate delivery. Raises UnknownThread, StoreUnavailable.
+        """
+        log = await self.log(thread_id)
+        while True:
+            event = judge(log.state, attempt, self._people(), self._clock.now())
+            # A refusal stays true whatever else arrives, as final states are final; a decision must be judged anew.
+            expect = len(log) if isinstance(event, DecisionMade) else None
+            limit = None if isinstance(event, DecisionMade) else MAX_LOG_LENGTH
+            appended = await self._store.receive(
+                thread_id, (event,), deliveries=deliveries, expect=expect, max_length=limit
+            )
+            if appended.outcome == "duplicate":
+                return await self._store.refresh(log), None
+            if appended.outcome in {"appended", "full"}:
+                return await self._store.refresh(log), event
+            log = await self._store.refresh(log)
+
+    async def would_count(self, thread_id: ThreadId, attempt: Attempt) -> bool:
+        """Whether a decision would be permitted now. Nothing is recorded. Raises UnknownThread."""
+        log = await self.log(thread_id)
+        return isinstance(judge(log.state, attempt, self._people(), self._clock.now()), DecisionMade)
+
+    async def control(self, thread_id: ThreadId, what: Control, by: Actor) -> Log:
+        """Pause, resume or cancel. Raises UnknownThread, ThreadFull."""
+        await self.log(thread_id)
+        at = self._clock.now()
+        events: dict[Control, Event] = {
+            "pause": Paused(at=at, by=by),
+            "resume": Resumed(at=at, by=by),
+            "cancel": Cancelled(at=at, by=by),
+        }
+        await self._from_outside(thread_id, (events[what],), ())
+        return await self._store.load(thread_id)
+
+    async def _from_outside(self, thread_id: ThreadId, events: Sequence[Event], deliveries: Sequence[str]) -> None:
+        appended = await self._store.receive(thread_id, events, deliveries=deliveries, max_length=MAX_LOG_LENGTH)
+        if appended.outcome == "full":
+            raise ThreadFull(thread_id)
+
+    async def log(self, thread_id: ThreadId) -> Log:
+        """The log of a thread that exists. Raises UnknownThread."""
+        log = await self._store.load(thread_id)
+        if not len(log):
+            raise UnknownThread(thread_id)
+        return log
+
+    def _message(self, text: str, by: Actor, source: str) -> MessageReceived:
+        clean = text.replace("\x00", "")
+        kept = clean[:MAX_MESSAGE_CHARACTERS]
+        return MessageReceived(
+            at=self._clock.now(), text=kept, by=by, source=source, cut_characters=len(clean) - len(kept)
+        )
+
+
+def thread_id_for(seed: str) -> ThreadId:
+    """A thread's id, derived from what started it: the same seed is the same thread."""
+    return "t" + hashlib.sha256(seed.encode()).hexdigest()[:24]

@@ -1,0 +1,251 @@
+"""The perform boundary: one match over the effects, each turned into the event that says what happened.
+
+Side effects happen here and nowhere else. Nothing is decided here that the policy could decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar, assert_never
+
+from pydantic import ValidationError
+
+from bot.core import effects as x
+from bot.core import events as e
+from bot.core.agent import Agent
+from bot.core.log import Log
+from bot.core.people import SYSTEM, People
+from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
+from bot.core.redact import redact
+from bot.core.state import Call
+from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, ToolContext, ToolError, ToolResult
+from bot.core.values import Artifact, CallId, Request
+from bot.core.wording import cut
+from bot.runtime.outbox import Outbox
+
+MAX_RESULT_CHARACTERS = 6_000
+"""A longer result lies beside the log as an artifact; the model sees its beginning and its end."""
+MAX_ERROR_CHARACTERS = 3_000
+_PREPARE_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+class Perform:
+    """Carries effects out."""
+
+    def __init__(
+        self,
+        *,
+        store: ThreadStore,
+        model: Model,
+        agents: Mapping[str, Agent],
+        outbox: Outbox,
+        people: Callable[[], People],
+        clock: Clock,
+        place: str,
+    ) -> None:
+        self._store = store
+        self._model = model
+        self._agents = agents
+        self._outbox = outbox
+        self._people = people
+        self._clock = clock
+        self._place = place
+
+    def agent_of(self, log: Log) -> Agent:
+        """The agent that has the thread; the first one, where it no longer exists."""
+        return self._agents.get(log.state.agent) or next(iter(self._agents.values()))
+
+    async def __call__(self, effect: x.Effect, log: Log, lease: Lease) -> e.Event:  # noqa: C901 one match over all effects
+        """Do it, and return what happened. `RunTool` only begins here: see `run_tool`."""
+        at = self._clock.now()
+        match effect:
+            case x.Deliver(post_id, face):
+                return await self._outbox.deliver(log, log.state.posts[post_id], face, recovered=lease.recovered)
+            case x.AskModel():
+                return await self._ask(log)
+            case x.GatherFacts():
+                return await self._gather(log)
+            case x.PrepareCall(call):
+                return await self._prepare(call, log)
+            case x.RefuseCall(call_id, why):
+                return e.CallRefused(at=at, call_id=call_id, why=why)
+            case x.OpenRequest(draft):
+                return e.RequestOpened(at=at, request=_request(draft, at))
+            case x.RunTool(call):
+                return self._start(call, log, at)
+            case x.MarkInDoubt(call_id, why):
+                return e.ToolInDoubt(at=at, call_id=call_id, why=why)
+            case x.StartWait(reason, minutes):
+                until = at + timedelta(minutes=minutes) if minutes else None
+                return e.WaitStarted(at=at, reason=reason, until=until)
+            case x.HandOver(agent, brief):
+                return e.HandedOff(at=at, agent=agent, brief=brief)
+            case x.FinishRun(message, by_model):
+                return e.RunFinished(at=at, message=redact(message), by_model=by_model)
+            case _:
+                assert_never(effect)
+
+    async def run_tool(self, effect: x.RunTool, log: Log) -> e.Event:
+        """Run a call whose start is recorded. Whatever happens becomes an event; only cancellation gets out."""
+        call = effect.call
+        tool = self.agent_of(log).tool(call.tool)
+        if tool is None:
+            return e.ToolInDoubt(at=self._clock.now(), call_id=call.id, why=f"The tool {call.tool} is gone.")
+        started = log.state.call
+        if effect.resumed and tool.recovery == "attach" and started and started.place != self._place:
+            why = "It was started on another machine, which no longer reports on it."
+            return e.ToolInDoubt(at=self._clock.now(), call_id=call.id, why=why)
+        begun = time.perf_counter()
+        try:
+            result = await self._run(tool, call, log, resumed=effect.resumed)
+        except OutcomeUnknown as error:
+            return e.ToolInDoubt(at=self._clock.now(), call_id=call.id, why=_short(str(error)))
+        except TimeoutError:
+            return self._timed_out(tool, call, time.perf_counter() - begun)
+        except ToolError as error:
+            return self._failed(call, error, error.seconds or time.perf_counter() - begun)
+        except Exception as error:  # noqa: BLE001 whatever a tool raises becomes an event that the model sees
+            unexpected = ToolError(f"{type(error).__name__}: {error}", summary="an unexpected error")
+            return self._failed(call, unexpected, time.perf_counter() - begun)
+        return await self._finished(call, result, result.seconds or time.perf_counter() - begun)
+
+    async def _run(self, tool: AnyTool, call: Call, log: Log, *, resumed: bool) -> ToolResult:
+        async def output(offset: int, chunk: bytes) -> None:
+            await self._store.write_artifact(log.thread_id, _artifact_name("output", call.id), offset, chunk)
+
+        context = ToolContext(thread_id=log.thread_id, call_id=call.id, output=output, resumed=resumed)
+        exact = (tool.exact or tool.arguments).model_validate(call.exact_arguments)
+        return await _within(tool.time_limit_seconds, tool.run(exact, context))
+
+    async def _ask(self, log: Log) -> e.Event:
+        try:
+            choice = await self._model.choose(self.agent_of(log), log)
+        except ModelError as error:
+            now = self._clock.now()
+            pause = None if error.retry_seconds is None else error.retry_seconds * 4**log.state.model_failures
+            retry_at = now + timedelta(seconds=pause) if pause is not None else None
+            return e.ModelFailed(
+                at=now, reason=error.reason, detail=_short(error.detail), retry_at=retry_at, usage=error.usage
+            )
+        return e.ToolChosen(
+            at=self._clock.now(), tool=choice.tool, arguments=choice.arguments, saw=len(log), usage=choice.usage
+        )
+
+    async def _gather(self, log: Log) -> e.Event:
+        agent = self.agent_of(log)
+        try:
+            text = await _within(_PREPARE_SECONDS, agent.prefetch()) if agent.prefetch else ""
+        except Exception as error:  # noqa: BLE001 as in run_tool; the agent can do without
+            text = f"The facts could not be gathered: {error}"
+        return e.FactsGathered(at=self._clock.now(), agent=agent.name, text=cut(redact(text), MAX_ERROR_CHARACTERS))
+
+    async def _prepare(self, call: Call, log: Log) -> e.Event:
+        tool = self.agent_of(log).tool(call.tool)
+        requester = log.state.requester or SYSTEM
+        roles = self._people().roles_of(requester)
+        context = PrepareContext(thread_id=log.thread_id, requester=requester, requester_roles=roles)
+        if tool is None:
+            return self._failed(call, ToolError(f"There is no tool called {call.tool!r}."), 0.0)
+        try:
+            prepared = await _within(_PREPARE_SECONDS, tool.prepared(call.arguments, context))
+        except ToolError as error:
+            return self._failed(call, error, error.seconds)
+        except TimeoutError:
+            return self._failed(call, ToolError("Looking up the facts for this took too long."), _PREPARE_SECONDS)
+        except ValidationError as error:
+            return self._failed(call, ToolError(f"Invalid arguments: {error.errors(include_url=False)}"), 0.0)
+        except Exception as error:  # noqa: BLE001 as in run_tool
+            return self._failed(call, ToolError(f"{type(error).__name__}: {error}"), 0.0)
+        return e.CallPrepared(at=self._clock.now(), call_id=call.id, prepared=prepared)
+
+    def _start(self, call: Call, log: Log, at: datetime) -> e.Event:
+        request = log.state.requests.get(call.request_id or "")
+        if request and request.request.expires_at and at >= request.request.expires_at:
+            return e.CallRefused(
+                at=at, call_id=call.id, why="The approval ran out before this could run. It was not run."
+            )
+        return e.ToolStarted(at=at, call_id=call.id, place=self._place)
+
+    async def _finished(self, call: Call, result: ToolResult, seconds: float) -> e.ToolFinished:
+        text, artifact = redact(result.text), None
+        if result.output_bytes:
+            artifact = Artifact(name=_artifact_name("output", call.id), size_bytes=result.output_bytes, title="Output")
+        elif len(text) > MAX_RESULT_CHARACTERS:
+            name = _artifact_name("result", call.id)
+            whole = text.encode()
+            await self._store.write_artifact(call.id.partition(":")[0], name, 0, whole)
+            artifact = Artifact(name=name, size_bytes=len(whole), title="Result")
+        return e.ToolFinished(
+            at=self._clock.now(),
+            call_id=call.id,
+            result=_middle_cut(text, MAX_RESULT_CHARACTERS, artifact),
+            summary=cut(redact(result.summary), 300),
+            artifact=artifact,
+            seconds=round(seconds, 2),
+        )
+
+    def _failed(self, call: Call, error: ToolError, seconds: float) -> e.ToolFailed:
+        artifact = None
+        if error.output_bytes:
+            artifact = Artifact(name=_artifact_name("output", call.id), size_bytes=error.output_bytes, title="Output")
+        return e.ToolFailed(
+            at=self._clock.now(),
+            call_id=call.id,
+            error=cut(redact(str(error)), MAX_ERROR_CHARACTERS),
+            summary=cut(redact(error.summary), 300),
+            artifact=artifact,
+            seconds=round(seconds, 2),
+        )
+
+    def _timed_out(self, tool: AnyTool, call: Call, seconds: float) -> e.Event:
+        why = f"{tool.name} did not return within {tool.time_limit_seconds:.0f} seconds."
+        if tool.writes:
+            return e.ToolInDoubt(at=self._clock.now(), call_id=call.id, why=why)
+        return self._failed(call, ToolError(why), seconds)
+
+
+async def _within(seconds: float, work: Awaitable[T]) -> T:
+    async with asyncio.timeout(seconds):
+        return await work
+
+
+def _request(draft: x.RequestDraft, at: datetime) -> Request:
+    expires_at = at + timedelta(seconds=draft.life_seconds) if draft.life_seconds else None
+    return Request(
+        id=secrets.token_urlsafe(24),
+        kind=draft.kind,
+        purpose=draft.purpose,
+        call_id=draft.call_id,
+        prompt=draft.prompt,
+        context=draft.context,
+        urgency=draft.urgency,
+        format=draft.format,
+        choices=draft.choices,
+        preview=draft.preview,
+        digest=draft.digest,
+        rule=draft.rule,
+        requesters=draft.requesters,
+        expires_at=expires_at,
+    )
+
+
+def _artifact_name(kind: str, call_id: CallId) -> str:
+    return f"{kind}-{call_id.split(':')[1]}"
+
+
+def _middle_cut(text: str, limit: int, artifact: Artifact | None) -> str:
+    if len(text) <= limit:
+        return text
+    where = f"; all of it is artifact {artifact.name}" if artifact else ""
+    half = limit // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out{where} …]\n{text[-half:]}"
+
+
+def _short(text: str) -> str:
+    return cut(redact(text), 600)

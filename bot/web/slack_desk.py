@@ -1,0 +1,162 @@
+"""Where Slack's verified input meets the inbox: who is it, what is meant, is it durable. Nothing is acted on here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import structlog
+
+from bot.core.decide import Attempt
+from bot.core.people import Actor, People
+from bot.core.protocols import DeliveryError
+from bot.core.state import RequestState
+from bot.core.values import RequestId, ThreadId
+from bot.runtime.inbox import Inbound, Inbox, UnknownThread
+from channels.slack.client import SlackChannel
+from channels.slack.receive import SlackClick, SlackMessage, SlackSubmission, SlackUser, conversation_of, place_of
+from channels.slack.render import deny_modal, read_metadata
+
+logger = structlog.get_logger(__name__)
+
+_STRANGER = (
+    "I do not know you yet, so I did nothing. Ask whoever runs me to add you to the people file; your Slack id is {id}."
+)
+_UNKNOWN_CARD = "I do not know this card any more. Please ask again in a new message."
+
+
+class SlackDesk:
+    """Takes Slack's input in."""
+
+    def __init__(self, inbox: Inbox, channel: SlackChannel, people: Callable[[], People], *, first_agent: str) -> None:
+        self._inbox = inbox
+        self._channel = channel
+        self._people = people
+        self._first_agent = first_agent
+        self._notices: set[asyncio.Task[None]] = set()
+
+    async def message(self, message: SlackMessage) -> None:
+        """Start or continue a thread. Raises StoreUnavailable."""
+        by = self._actor(message.user)
+        if by.kind == "unknown":
+            # A stranger's words never reach a model, and nothing of theirs is kept.
+            if message.addressed or await self._inbox.takes_part(message.conversation):
+                self._tell(message.channel, place_of(message.conversation)[1], message.user)
+                logger.info("stranger_refused", address=by.address)
+            return
+        inbound = Inbound(
+            conversation=message.conversation,
+            text=message.text,
+            by=by,
+            source=message.deliveries[0],
+            deliveries=message.deliveries,
+            may_launch=message.addressed,
+        )
+        received = await self._inbox.message(inbound, agent=self._first_agent)
+        if received.outcome == "full":
+            text = "This thread is too long for me to go on. Please start a new one."
+            self._notice(self._channel.whisper(message.channel, "", message.user.id, text))
+        if received.outcome != "ignored":
+            logger.info("slack_message", thread=received.thread_id, outcome=received.outcome, by=by.id)
+
+    async def click(self, click: SlackClick) -> None:
+        """Decide, or ask for the reason first. Raises StoreUnavailable."""
+        thread_id = await self._inbox.thread_of(click.conversation)
+        by = self._actor(click.user)
+        try:
+            attempt = await self._attempt(thread_id, click, by)
+            if attempt is None:
+                return
+            if attempt.verdict == "deny" and await self._ask_for_reason(thread_id, attempt, click):
+                return
+            await self._decide(thread_id, attempt, click.delivery)
+        except UnknownThread:
+            self._notice(self._channel.whisper(click.ref.partition("/")[0], "", click.user.id, _UNKNOWN_CARD))
+
+    async def submission(self, submission: SlackSubmission) -> None:
+        """A denial with its reason. Raises StoreUnavailable."""
+        meta = read_metadata(submission.private_metadata)
+        if submission.callback != "deny" or not {"request", "channel", "root", "ref"} <= meta.keys():
+            return
+        thread_id = await self._inbox.thread_of(conversation_of(meta["channel"], meta["root"]))
+        attempt = Attempt(
+            request_id=meta["request"],
+            verdict="deny",
+            by=self._actor(submission.user),
+            text=submission.values.get("reason", "").strip()[:1_000],
+            source=submission.delivery,
+            ref=meta["ref"],
+        )
+        try:
+            await self._decide(thread_id, attempt, submission.delivery)
+        except UnknownThread:
+            self._notice(self._channel.whisper(meta["channel"], "", submission.user.id, _UNKNOWN_CARD))
+
+    async def command(self, body: Mapping[str, Any]) -> str:
+        """There are none yet: say how to reach the bot instead."""
+        del body
+        return "Mention me in a channel, or write me a direct message: for example “what is on production?”"
+
+    async def close(self) -> None:
+        """Let the notices that are under way get out."""
+        if self._notices:
+            await asyncio.wait(self._notices, timeout=5)
+
+    async def _attempt(self, thread_id: ThreadId, click: SlackClick, by: Actor) -> Attempt | None:
+        if click.action in {"approve", "deny"}:
+            verdict = "approve" if click.action == "approve" else "deny"
+            return Attempt(click.request_id, verdict, by, source=click.delivery, ref=click.ref)
+        if click.action != "answer" or click.choice is None:
+            return None  # a link button, or nothing of ours
+        one = await self._request(thread_id, click.request_id)
+        choices = one.request.choices if one else ()
+        text = choices[click.choice] if click.choice < len(choices) else ""
+        return Attempt(click.request_id, "answer", by, text=text, source=click.delivery, ref=click.ref)
+
+    async def _request(self, thread_id: ThreadId, request_id: RequestId) -> RequestState | None:
+        return (await self._inbox.log(thread_id)).state.requests.get(request_id)
+
+    async def _ask_for_reason(self, thread_id: ThreadId, attempt: Attempt, click: SlackClick) -> bool:
+        """Open the modal, if a denial would count. False: it would not, or Slack did not open it."""
+        if not await self._inbox.would_count(thread_id, attempt):
+            return False
+        log = await self._inbox.log(thread_id)
+        one = log.state.requests[attempt.request_id].request
+        channel, root_ts = place_of(click.conversation)
+        title = one.preview.title if one.preview else one.prompt
+        modal = deny_modal(attempt.request_id, channel=channel, root_ts=root_ts, ref=click.ref, title=title)
+        try:
+            await self._channel.open_view(click.trigger_id, modal)
+        except DeliveryError as error:
+            logger.warning("modal_not_opened", thread=thread_id, error=error.error)
+            text = "Slack did not open the dialog for your reason. Nothing was decided; please click again."
+            self._notice(self._channel.whisper(channel, root_ts, click.user.id, text))
+        return True
+
+    async def _decide(self, thread_id: ThreadId, attempt: Attempt, delivery: str) -> None:
+        _, event = await self._inbox.decide(thread_id, attempt, deliveries=(delivery,))
+        outcome = event.type if event else "duplicate"
+        logger.info("slack_decision", thread=thread_id, outcome=outcome, verdict=attempt.verdict, by=attempt.by.id)
+
+    def _actor(self, user: SlackUser) -> Actor:
+        return self._people().actor(
+            user.address, name=user.name, authenticated_by="slack-signature", external=user.external
+        )
+
+    def _tell(self, channel: str, root_ts: str, user: SlackUser) -> None:
+        text = _STRANGER.format(id=f"{user.team}/{user.id}")
+        self._notice(self._channel.whisper(channel, root_ts, user.id, text))
+
+    def _notice(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Send without making Slack wait. Best effort: nothing has happened that it would have to report."""
+
+        async def send() -> None:
+            try:
+                await sending
+            except DeliveryError as error:
+                logger.warning("notice_not_sent", error=error.error)
+
+        task = asyncio.create_task(send())
+        self._notices.add(task)
+        task.add_done_callback(self._notices.discard)

@@ -1,0 +1,1 @@
+"""The channels, a folder for each. They do not know each other, nor the runtime."""

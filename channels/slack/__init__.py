@@ -1,0 +1,1 @@
+"""Slack: `receive` and `render` are pure, `client` talks to Slack, `simulator` stands in for it."""

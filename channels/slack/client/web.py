@@ -1,0 +1,174 @@
+"""Sends to Slack and updates what was sent, through Slack's own client.
+
+Retries belong to the outbox, so the client does none: its own retry after a lost connection can post twice (SL18).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.core.protocols import Delivered, DeliveryError, Outgoing
+from bot.core.views import WhisperView
+from channels.slack.receive import CHANNEL, conversation_of, place_of
+from channels.slack.render import SlackPost, render
+
+_TOO_MANY, _SERVER_ERROR = 429, 500
+METADATA_EVENT = "switchboard_post"
+_TIMEOUT_SECONDS = 10
+_RETRY_SECONDS = 5.0
+_MISCONFIGURED_SECONDS = 300.0
+# The app or its token is not right at the moment: somebody will mend it, and nothing is lost until then.
+_MISCONFIGURED = frozenset(
+    (
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "missing_scope",
+        "no_permission",
+    )
+)
+_PASSING = frozenset(
+    ("internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org", "accesslimited")
+)
+_GONE = frozenset(("message_not_found", "cant_update_message", "edit_window_closed"))
+
+
+class SlackChannel:
+    """Slack, as a channel."""
+
+    def __init__(self, client: AsyncWebClient) -> None:
+        self._client = client
+        self._api: Any = client  # for calls: the SDK's annotations are incomplete
+
+    @classmethod
+    def at(cls, api_url: str, token: str) -> SlackChannel:
+        """A channel that talks to this address with this token."""
+        return cls(web_client(api_url, token))
+
+    @property
+    def name(self) -> str:
+        """The prefix of its addresses."""
+        return CHANNEL
+
+    @property
+    def client(self) -> AsyncWebClient:
+        """The client, for `events`."""
+        return self._client
+
+    async def deliver(self, outgoing: Outgoing) -> Delivered:
+        """Post or update. Raises DeliveryError."""
+        channel, root_ts = place_of(outgoing.conversation)
+        post = render(outgoing)
+        if isinstance(outgoing.view, WhisperView):
+            return await self._whisper(channel, root_ts, outgoing.view.address, post)
+        if outgoing.ref:
+            return await self._update(outgoing.ref, post)
+        if outgoing.in_doubt and (found := await self._find(channel, root_ts, outgoing.post_id)):
+            return await self._update(f"{channel}/{found}", post)  # it had arrived, perhaps with an older face
+        metadata = {"event_type": METADATA_EVENT, "event_payload": {"post_id": outgoing.post_id}}
+        thread = {"thread_ts": root_ts} if root_ts else {}
+        answer = await self._call(
+            "chat.postMessage", channel=channel, metadata=metadata, unfurl_links=False, unfurl_media=False,
+            **_content(post), **thread,
+        )  # fmt: skip
+        ts = str(answer["ts"])
+        return Delivered(f"{channel}/{ts}", conversation=None if root_ts else conversation_of(channel, ts))
+
+    async def open_view(self, trigger_id: str, view: dict[str, Any]) -> None:
+        """Open a modal; the trigger lives for three seconds (SL16). Raises DeliveryError."""
+        await self._call("views.open", trigger_id=trigger_id, view=view)
+
+    async def whisper(self, channel: str, root_ts: str, user_id: str, text: str) -> None:
+        """Tell one person something, outside of any thread of ours. Raises DeliveryError."""
+        post = SlackPost(text, [{"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}])
+        await self._whisper(channel, root_ts, f"{CHANNEL}:/{user_id}", post)
+
+    async def ping(self) -> dict[str, str]:
+        """Who the token belongs to: `team`, `team_id`, `user`, `user_id`. Raises DeliveryError."""
+        answer = await self._call("auth.test")
+        return {key: str(answer.get(key, "")) for key in ("team", "team_id", "user", "user_id")}
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._client.session and not self._client.session.closed:
+            await self._client.session.close()
+
+    async def _whisper(self, channel: str, root_ts: str, address: str, post: SlackPost) -> Delivered:
+        user = address.rpartition("/")[2]
+        thread = {"thread_ts": root_ts} if root_ts else {}
+        answer = await self._call("chat.postEphemeral", channel=channel, user=user, **_content(post), **thread)
+        return Delivered(f"{channel}/{answer.get('message_ts', '')}")
+
+    async def _update(self, ref: str, post: SlackPost) -> Delivered:
+        channel, _, ts = ref.partition("/")
+        try:
+            await self._call("chat.update", channel=channel, ts=ts, **_content(post))
+        except DeliveryError as error:
+            if error.error not in _GONE:
+                raise  # somebody deleted the card; the log still has what it said
+        return Delivered(ref)
+
+    async def _find(self, channel: str, root_ts: str, post_id: str) -> str | None:
+        """The ts of a post that carries our id (SL19)."""
+        method, where = ("conversations.replies", {"ts": root_ts}) if root_ts else ("conversations.history", {})
+        cursor = ""
+        while True:
+            more = {"cursor": cursor} if cursor else {}
+            answer = await self._call(method, channel=channel, include_all_metadata=True, limit=200, **where, **more)
+            messages: list[Any] = answer.get("messages") or []
+            for message in messages:
+                if message.get("metadata", {}).get("event_payload", {}).get("post_id") == post_id:
+                    return str(message["ts"])
+            page: dict[str, Any] = answer.get("response_metadata") or {}
+            cursor = str(page.get("next_cursor") or "")
+            if not cursor or not root_ts:
+                return None
+
+    async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 whatever the method takes
+        # Reads are harmless to repeat; of a write whose answer is lost, nobody knows whether it was done.
+        writes = not method.startswith(("conversations.", "auth."))
+        try:
+            answer = await self._api.api_call(method, json=arguments) if writes else await self._read(method, arguments)
+        except SlackApiError as error:
+            raise _refused(error, writes=writes) from error
+        except (aiohttp.ClientError, TimeoutError, SlackClientError, ValueError) as error:
+            # The text of a ValueError or client error may hold the body: only its kind is kept (SL2).
+            raise DeliveryError(type(error).__name__, retry_seconds=_RETRY_SECONDS, in_doubt=writes) from error
+        return cast("dict[str, Any]", answer.data)
+
+    async def _read(self, method: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 the SDK's answer
+        return await self._api.api_call(method, params=arguments)
+
+
+def web_client(api_url: str, token: str) -> AsyncWebClient:
+    """Slack's client, without retries of its own, and silent."""
+    silent = logging.getLogger("switchboard.slack_sdk")
+    silent.setLevel(logging.CRITICAL)  # the SDK logs bodies at lower levels (SL2)
+    base_url = api_url if api_url.endswith("/") else f"{api_url}/"
+    return AsyncWebClient(token=token, base_url=base_url, timeout=_TIMEOUT_SECONDS, retry_handlers=[], logger=silent)
+
+
+def _content(post: SlackPost) -> dict[str, Any]:
+    return {"text": post.text, "blocks": post.blocks}
+
+
+def _refused(error: SlackApiError, *, writes: bool) -> DeliveryError:
+    response = cast("Any", error).response  # a response or a dict, the SDK does not say
+    status = int(getattr(response, "status_code", None) or 0)
+    code = str(response.get("error") or "") if isinstance(response.data, dict) else ""
+    if code == "ratelimited" or status == _TOO_MANY:  # SL18
+        headers: dict[str, str] = response.headers or {}
+        after = headers.get("Retry-After", "1")
+        return DeliveryError("ratelimited", retry_seconds=float(after) if after.isdigit() else 1.0)
+    if code in _MISCONFIGURED:
+        return DeliveryError(code, retry_seconds=_MISCONFIGURED_SECONDS)
+    if code in _PASSING or status >= _SERVER_ERROR or not code:
+        return DeliveryError(code or f"status {status}", retry_seconds=_RETRY_SECONDS, in_doubt=writes)
+    return DeliveryError(code)

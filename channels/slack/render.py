@@ -1,0 +1,228 @@
+"""What goes out to Slack: views as Block Kit, within every limit of SL13. Pure.
+
+A card is made from the facts of the log, never from the model's words (AP14); what is cut is seen to be cut.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.core.protocols import Outgoing
+from bot.core.views import CardView, Mood, SayView, View, WhisperView
+from bot.core.wording import cut
+from channels.slack.mrkdwn import clean, cut_escaped, escape, from_markdown, split
+
+Block = dict[str, Any]
+
+MAX_SECTION = 3_000
+MAX_BLOCKS = 50
+MAX_FALLBACK = 3_000
+MAX_ANSWER_PIECES = 4
+"""Sections of an answer; longer ones end in a link to the whole text."""
+_MARKS: dict[Mood, str] = {
+    "open": ":large_yellow_circle:",
+    "good": ":white_check_mark:",
+    "bad": ":x:",
+    "quiet": ":white_circle:",
+    "busy": ":hourglass_flowing_sand:",
+}
+_RISKS = {"low": "low risk", "medium": "medium risk", "high": ":warning: high risk"}
+_MAX_BUTTONS = 5
+"""More choices than this become a select."""
+
+
+@dataclass(frozen=True)
+class SlackPost:
+    """The part of a `chat.postMessage` that is made from a view."""
+
+    text: str
+    """For notifications and for screen readers (SL14)."""
+    blocks: list[Block]
+
+
+def render(outgoing: Outgoing) -> SlackPost:
+    """A view as a message."""
+    return render_view(outgoing.view, full_text_url=outgoing.full_text_url, artifact_url=outgoing.artifact_url)
+
+
+def render_view(view: View, *, full_text_url: str = "", artifact_url: str = "") -> SlackPost:
+    """A view as a message, with links for what does not fit."""
+    match view:
+        case WhisperView():
+            text = cut_escaped(escape(view.text), MAX_SECTION)
+            return SlackPost(text, [_section(text)])
+        case SayView():
+            return _say(view, full_text_url)
+        case CardView():
+            return _card(view, full_text_url, artifact_url)
+
+
+def _say(view: SayView, full_text_url: str) -> SlackPost:
+    pieces = split(from_markdown(view.text), MAX_SECTION)
+    kept = pieces[:MAX_ANSWER_PIECES] or [" "]
+    blocks = [_section(piece) for piece in kept]
+    if view.tone != "answer":
+        blocks = [_context(cut_escaped(kept[0], MAX_SECTION))]
+    if len(pieces) > len(kept):
+        blocks.append(_context(_rest(f"… cut here, of {len(view.text)} characters.", full_text_url)))
+    return SlackPost(cut_escaped(escape(view.text), MAX_FALLBACK), blocks)
+
+
+def _rest(note: str, url: str) -> str:
+    return f"{note} <{url}|Read all of it>" if url else f"{note} The whole text is in the thread's log."
+
+
+def _card(view: CardView, full_text_url: str, artifact_url: str) -> SlackPost:
+    heading = {"approval": "Approval needed", "question": "Question", "activity": ""}[view.kind]
+    title = clean(view.title)
+    blocks: list[Block] = []
+    if view.kind == "question":
+        blocks.append(_section(f"*{cut_escaped(escape(title), MAX_SECTION - 2)}*"))
+    else:
+        blocks.append({"type": "header", "text": {"type": "plain_text", "text": cut(title, 150), "emoji": False}})
+    if view.context:
+        blocks.append(_section(cut_escaped(escape(view.context), MAX_SECTION)))
+    if view.facts:
+        fields = [_mrkdwn(f"*{escape(fact.label)}*\n{cut_escaped(escape(fact.value), 1900)}") for fact in view.facts]
+        blocks += [{"type": "section", "fields": fields[at : at + 10]} for at in range(0, min(len(fields), 30), 10)]
+    blocks += [_section(f":warning: *{cut_escaped(escape(warning), 2900)}*") for warning in view.warnings[:5]]
+    if view.details:
+        blocks += _details(view.details, full_text_url)
+    blocks += _standing(view, artifact_url)
+    blocks += _actions(view)
+    state = f" — {view.status}" if view.status else ""
+    fallback = f"{heading}: {title}{state}" if heading and view.open else f"{title}{state}"
+    return SlackPost(cut_escaped(escape(fallback), MAX_FALLBACK), blocks[:MAX_BLOCKS])
+
+
+def _details(details: str, full_text_url: str) -> list[Block]:
+    text = escape(details).replace("```", "'''")
+    shown = cut_escaped(text, MAX_SECTION - 10)
+    blocks = [_section(f"```\n{shown}\n```")]
+    return [*blocks, _context(_rest("… cut here.", full_text_url))] if shown != text else blocks
+
+
+def _standing(view: CardView, artifact_url: str) -> list[Block]:
+    """How it stands, and what matters to whoever decides."""
+    notes: list[str] = []
+    if view.open and view.kind == "approval":
+        notes.append(_RISKS[view.risk])
+        notes.append(f"decided by: {escape(view.deciders) or 'nobody'}")
+    if view.open and view.expires_at:
+        at = int(view.expires_at)
+        fallback = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        notes.append(f"open until <!date^{at}^{{date_short_pretty}} {{time}}|{fallback}>")
+    if view.open and view.kind == "question" and view.format == "free_text":
+        notes.append("reply in this thread to answer")
+    blocks: list[Block] = []
+    if view.status:
+        blocks.append(_section(f"{_MARKS[view.mood]} {cut_escaped(escape(view.status), 2900)}"))
+    if view.artifact and artifact_url:
+        title = escape(view.artifact.title or view.artifact.name)
+        notes.append(f"<{artifact_url}|{title}> ({_size(view.artifact.size_bytes)})")
+    return [*blocks, _context("  ·  ".join(notes))] if notes else blocks
+
+
+def _actions(view: CardView) -> list[Block]:
+    if not view.open:
+        return []
+    block_id = f"request:{view.request_id}"
+    if view.kind == "approval":
+        approve = _button("approve", "Approve", view.request_id, style="danger" if view.dangerous else "primary")
+        if view.dangerous:  # rulebook, "A decision by button", 5
+            approve["confirm"] = _confirm(view)
+        return [
+            {"type": "actions", "block_id": block_id, "elements": [approve, _button("deny", "Deny …", view.request_id)]}
+        ]
+    if not view.choices:
+        return []
+    if len(view.choices) <= _MAX_BUTTONS:
+        elements = [_button(f"answer:{at}", choice, view.request_id) for at, choice in enumerate(view.choices)]
+        return [{"type": "actions", "block_id": block_id, "elements": elements}]
+    options = [
+        {"text": _plain(cut(clean(choice), 75)), "value": str(at)} for at, choice in enumerate(view.choices[:100])
+    ]
+    select = {"type": "static_select", "action_id": "answer", "placeholder": _plain("Choose …"), "options": options}
+    return [{"type": "actions", "block_id": block_id, "elements": [select]}]
+
+
+def _confirm(view: CardView) -> Block:
+    facts = "\n".join(f"{fact.label}: {fact.value}" for fact in view.facts[:3])
+    return {
+        "title": _plain(cut(clean(view.title), 100)),
+        "text": _plain(cut(clean(facts) or "This cannot be undone here.", 300)),
+        "confirm": _plain("Approve"),
+        "deny": _plain("Not yet"),
+        "style": "danger",
+    }
+
+
+def deny_modal(request_id: str, *, channel: str, root_ts: str, ref: str, title: str) -> Block:
+    """The modal that asks for the reason of a denial."""
+    metadata = json.dumps({"request": request_id, "channel": channel, "root": root_ts, "ref": ref})
+    return {
+        "type": "modal",
+        "callback_id": "deny",
+        "private_metadata": metadata,
+        "title": _plain("Deny"),
+        "submit": _plain("Deny"),
+        "close": _plain("Keep it open"),
+        "blocks": [
+            _section(
+                f"*{cut_escaped(escape(title), 500)}*\n"
+                "will not run. The agent reads your reason and may propose something else."
+            ),
+            {
+                "type": "input",
+                "block_id": "reason",
+                "optional": True,
+                "label": _plain("Reason"),
+                "element": {
+                    "type": "plain_text_input",
+                    "action_id": "text",
+                    "multiline": True,
+                    "max_length": 1_000,
+                    "placeholder": _plain("For example: use v1.3.9, 1.4.0 has a broken migration"),
+                },
+            },
+        ],
+    }
+
+
+def read_metadata(private_metadata: str) -> dict[str, str]:
+    """What `deny_modal` put into its metadata; empty where it is not ours."""
+    try:
+        found: object = json.loads(private_metadata)
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _button(action_id: str, label: str, value: str, *, style: str | None = None) -> Block:
+    # SL15: the value is the request's opaque id; what it stands for is in the log.
+    button: Block = {"type": "button", "action_id": action_id, "text": _plain(cut(clean(label), 75)), "value": value}
+    return {**button, "style": style} if style else button
+
+
+def _section(text: str) -> Block:
+    return {"type": "section", "text": _mrkdwn(text)}
+
+
+def _context(text: str) -> Block:
+    return {"type": "context", "elements": [_mrkdwn(text)]}
+
+
+def _mrkdwn(text: str) -> Block:
+    # Verbatim: Slack would otherwise turn bare names and addresses in other people's text into mentions and links.
+    return {"type": "mrkdwn", "text": text or " ", "verbatim": True}
+
+
+def _plain(text: str) -> Block:
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes} bytes" if size_bytes < 1024 else f"{size_bytes / 1024:.0f} KB"  # noqa: PLR2004

@@ -1,0 +1,1 @@
+"""The agents' prompts, a text file each. Nothing but text lives here."""
