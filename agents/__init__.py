@@ -9,7 +9,8 @@ from agents.settings import AgentSettings
 from bot.core.agent import Agent
 
 AGENTS: tuple[Callable[[AgentSettings], Agent], ...] = (triage.agent, deploy.agent)
-"""The first one gets the messages that no other agent has."""
+FIRST_AGENT = "triage"
+"""Gets the messages that no other agent has."""
 
 
 def all_agents(settings: AgentSettings) -> dict[str, Agent]:

@@ -1,4 +1,4 @@
-"""Reads the texts that agents are made of: prompts from `prompts/`, scripts from beside the agent. No prompt in Python."""
+"""Reads the texts that agents are made of: prompts from `prompts/`, scripts from beside the agent."""
 
 from __future__ import annotations
 

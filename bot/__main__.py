@@ -1,5 +1,15 @@
-"""`python -m bot`: the same as the command `bot`."""
+"""`python -m bot`, and the command `bot`."""
 
-from bot.cli import main
+from __future__ import annotations
 
-main()
+from bot.app import Switchboard
+from bot.cli import run
+
+
+def main() -> None:
+    """Run a command with the real composition root."""
+    run(Switchboard.assemble)
+
+
+if __name__ == "__main__":
+    main()

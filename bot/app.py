@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 from fastapi import FastAPI
 
-from agents import all_agents
+from agents import FIRST_AGENT, all_agents
 from agents.settings import AgentSettings
 from bot.core.agent import Agent
 from bot.core.protocols import Channel, Clock, Model
@@ -21,7 +21,6 @@ from bot.runtime.links import Links
 from bot.runtime.outbox import Outbox
 from bot.runtime.people_file import PeopleFile
 from bot.runtime.perform import Perform
-from bot.runtime.private_server import private_server
 from bot.runtime.runner import Runner
 from bot.runtime.scripted import ScriptedModel
 from bot.runtime.store import Store
@@ -38,18 +37,6 @@ from bot.web.slack_desk import SlackDesk
 from channels.slack.client import SlackChannel, SlackEvents
 
 logger = structlog.get_logger(__name__)
-
-FIRST_AGENT = "triage"
-
-
-@contextmanager
-def redis_url(settings: Settings) -> Generator[str]:
-    """The configured Redis, or a private one that lives at least as long as this block. Raises NoServer."""
-    if settings.redis_url:
-        yield settings.redis_url
-        return
-    with private_server(settings.data_dir) as url:
-        yield url
 
 
 @dataclass(frozen=True)

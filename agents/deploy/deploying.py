@@ -99,7 +99,7 @@ async def _prepared(world: World, name: str, reference: str, context: PrepareCon
     )
     return Prepared(
         arguments=exact.model_dump(),
-        preview=_preview(verb, exact, commit, current, found, tags),
+        preview=_preview(verb, exact, commit, current, found=found, tags=tags),
         ruling=_ruling(environment, context),
     )
 
@@ -129,6 +129,7 @@ def _preview(
     exact: ExactDeploy,
     commit: Commit,
     current: Commit | None,
+    *,
     found: Comparison | None,
     tags: dict[str, str],
 ) -> Preview:
@@ -223,7 +224,7 @@ async def _outcome(world: World, environment: Environment, exact: ExactDeploy, r
         )
     done = f"{exact.reference} ({exact.commit[:7]}) runs on {environment.name}"
     return ToolResult(
-        f"{done}. It took {result.seconds:.1f} s. The last lines of the output:\n{last}",
+        f"{done}. It took {result.seconds:.1f} s.\nThe last lines of the output:\n{last}",
         summary=done,
         seconds=result.seconds,
         output_bytes=result.output_bytes,

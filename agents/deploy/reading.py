@@ -76,8 +76,8 @@ def reading_tools(world: World) -> tuple[AnyTool, ...]:
         except RepositoryError as error:
             raise ToolError(str(error)) from error
         text = (
-            f"{chosen.head} ({head.short}) has {plural(found.ahead, 'commit')} that {chosen.base} ({base.short}) lacks, "
-            f"and lacks {found.behind} of its own. "
+            f"{chosen.head} ({head.short}) has {plural(found.ahead, 'commit')} that {chosen.base} ({base.short}) "
+            f"lacks, and lacks {found.behind} of its own. "
             f"{plural(found.files_changed, 'file')} changed, +{found.insertions} −{found.deletions}."
         )
         if found.ahead:

@@ -1,7 +1,7 @@
 """What the deploy agent works on: the repository, the deploy file, and what runs where. It decides nothing.
 
-References are resolved to commits here, `@production` to what runs on production; texts for people are made here too, so
-that every tool says the same thing in the same words.
+References are resolved to commits here, `@production` to what runs on production; texts for people are made here too,
+so that every tool says the same thing in the same words.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from bot.cli import dev, doctor, processes, slack, threads
+from bot.cli.board import Assemble
 from bot.core.protocols import StoreUnavailable
 from bot.runtime.people_file import PeopleFileError
 from bot.runtime.private_server import NoServer
@@ -29,21 +30,18 @@ app.command("api-key")(threads.api_key)
 app.add_typer(threads.app, name="threads")
 app.add_typer(slack.app, name="slack")
 
-_EXPECTED = (SettingsError, PeopleFileError, NoServer, StoreUnavailable)
-
-
-def main() -> None:
-    """Run a command; what is wrong with the set-up is told in a line, with exit code 2."""
-    try:
-        app()
-    except _EXPECTED as error:
-        Console(stderr=True).print(f"[bold red]{_TITLES[type(error)]}[/]\n{error}", highlight=False, soft_wrap=True)
-        raise SystemExit(2) from None
-
-
 _TITLES: dict[type[Exception], str] = {
     SettingsError: "A setting is wrong:",
     PeopleFileError: "The people file cannot be used:",
     NoServer: "There is no Redis to work with:",
     StoreUnavailable: "Redis does not answer. Check REDIS_URL, or unset it to use a private server:",
 }
+
+
+def run(assemble: Assemble) -> None:
+    """Run a command; what is wrong with the set-up is told in a line, with exit code 2."""
+    try:
+        app(obj=assemble)
+    except tuple(_TITLES) as error:
+        Console(stderr=True).print(f"[bold red]{_TITLES[type(error)]}[/]\n{error}", highlight=False, soft_wrap=True)
+        raise SystemExit(2) from None

@@ -21,9 +21,8 @@ import typer
 from rich.console import Console
 
 from agents.deploy.sample import make_sample
-from bot.app import redis_url
 from bot.kept import kept_token
-from bot.runtime.private_server import server_binary
+from bot.runtime.private_server import reachable_redis, server_binary
 from bot.settings import Settings, load_settings
 from channels.slack.simulator import SimulatedSlack, serve
 
@@ -49,7 +48,7 @@ def dev(
     real_slack = settings.slack_is_on and not simulated
     data_dir = settings.data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
-    with redis_url(settings) as url:
+    with reachable_redis(settings.redis_url, settings.data_dir) as url:
         redis = "REDIS_URL" if settings.redis_url else server_binary()[1]
         page_port, web_port = (_free_port(port), _free_port(settings.port))
         environment = {**os.environ, "REDIS_URL": url, "DATA_DIR": str(data_dir), "PORT": str(web_port)}

@@ -12,10 +12,10 @@ from rich.console import Console
 from agents.deploy import environments
 from agents.deploy.environments import ConfigurationError
 from agents.deploy.repository import Repository, RepositoryError
-from bot.app import Switchboard, redis_url
+from bot.cli.board import Board, assemble
 from bot.core.protocols import DeliveryError, ModelError, StoreUnavailable
 from bot.runtime.anthropic_model import AnthropicModel
-from bot.runtime.private_server import server_binary
+from bot.runtime.private_server import reachable_redis, server_binary
 from bot.settings import Settings, load_settings
 
 console = Console()
@@ -31,30 +31,29 @@ class Finding:
     text: str
 
 
-def doctor() -> None:
+def doctor(context: typer.Context) -> None:
     """Check the set-up: settings, Redis, Slack, the model, people, the deploy file.
 
     Exit code 1 if something is wrong.
     """
     settings = load_settings()
     findings = [*_people(settings), *asyncio.run(_deploy(settings)), *_web(settings)]
-    with redis_url(settings) as url:
-        findings = [*asyncio.run(_services(settings, url)), *findings]
+    with reachable_redis(settings.redis_url, settings.data_dir) as url:
+        findings = [*asyncio.run(_services(assemble(context, settings, url))), *findings]
     for one in findings:
         console.print(f"{_MARKS[one.mark]} [bold]{one.subject:<8}[/] {one.text}", highlight=False, soft_wrap=True)
     if any(one.mark == "bad" for one in findings):
         raise typer.Exit(1)
 
 
-async def _services(settings: Settings, url: str) -> list[Finding]:
-    board = Switchboard.assemble(settings, url)
+async def _services(board: Board) -> list[Finding]:
     try:
         return [await _redis(board), await _slack(board), await _model(board)]
     finally:
         await board.close()
 
 
-async def _redis(board: Switchboard) -> Finding:
+async def _redis(board: Board) -> Finding:
     where = "REDIS_URL" if board.settings.redis_url else f"private, {server_binary()[1]}, in {board.settings.data_dir}"
     try:
         seconds = await board.store.connection.ping()
@@ -63,7 +62,7 @@ async def _redis(board: Switchboard) -> Finding:
     return Finding("ok", "Redis", f"{where}; answers in {seconds * 1000:.1f} ms")
 
 
-async def _slack(board: Switchboard) -> Finding:
+async def _slack(board: Board) -> Finding:
     settings = board.settings
     if not settings.slack_bot_token.get_secret_value():
         return Finding("off", "Slack", "off: SLACK_BOT_TOKEN is not set. `bot slack manifest` begins the set-up.")
@@ -82,7 +81,7 @@ async def _slack(board: Switchboard) -> Finding:
     return Finding("ok", "Slack", text)
 
 
-async def _model(board: Switchboard) -> Finding:
+async def _model(board: Board) -> Finding:
     if not isinstance(board.model, AnthropicModel):
         return Finding("warn", "Model", "no model: scripted rules answer. Set ANTHROPIC_API_KEY to have a real one.")
     try:

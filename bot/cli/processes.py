@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import signal
 
+import typer
 import uvicorn
 
-from bot.app import Switchboard, redis_url
+from bot.cli.board import Board, assemble
 from bot.logs import set_up_logging
+from bot.runtime.private_server import reachable_redis
 from bot.runtime.worker import Worker
 from bot.settings import load_settings
 
 _REACHABLE_SECONDS = 20.0
 
 
-def web() -> None:
+def web(context: typer.Context) -> None:
     """Serve webhooks, the API and its documentation (`/docs`), on HOST and PORT.
 
     Any number of these may run. Each answers a webhook only after its event is stored.
     """
     settings = load_settings()
     set_up_logging(settings.log_level, process="web")
-    with redis_url(settings) as url:
-        board = Switchboard.assemble(settings, url)
+    with reachable_redis(settings.redis_url, settings.data_dir) as url:
+        board = assemble(context, settings, url)
         config = uvicorn.Config(
             board.web(),
             host=settings.host,
@@ -36,19 +38,19 @@ def web() -> None:
         uvicorn.Server(config).run()
 
 
-def worker() -> None:
+def worker(context: typer.Context) -> None:
     """Drive threads: ask the model, run tools, deliver messages, fire timers.
 
     Any number of these may run, on any machine. SIGTERM lets what runs come to its end first.
     """
     settings = load_settings()
     set_up_logging(settings.log_level, process="worker")
-    with redis_url(settings) as url:
-        board = Switchboard.assemble(settings, url)
+    with reachable_redis(settings.redis_url, settings.data_dir) as url:
+        board = assemble(context, settings, url)
         asyncio.run(_work(board))
 
 
-async def _work(board: Switchboard) -> None:
+async def _work(board: Board) -> None:
     await board.store.connection.wait_until_reachable(timeout_seconds=_REACHABLE_SECONDS)
     worker = board.worker()
     stop_on_signals(worker)

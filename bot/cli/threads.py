@@ -12,13 +12,15 @@ from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from bot.app import FIRST_AGENT, Switchboard, redis_url
+from agents import FIRST_AGENT
+from bot.cli.board import Board, assemble
 from bot.core.events import Event, event_to_json
 from bot.core.log import Log
 from bot.core.people import Actor
 from bot.core.wording import cut
+from bot.runtime.private_server import reachable_redis
 from bot.settings import load_settings
 
 app = typer.Typer(help="Look at threads.", no_args_is_help=True)
@@ -29,17 +31,28 @@ _STYLES = {"waiting": "yellow", "working": "cyan", "finished": "green", "cancell
 
 
 @app.command("list")
-def list_threads(limit: Annotated[int, typer.Option(help="How many.", min=1, max=200)] = 20) -> None:
+def list_threads(
+    context: typer.Context, limit: Annotated[int, typer.Option(help="How many.", min=1, max=200)] = 20
+) -> None:
     """List threads, the one touched last first."""
 
-    async def find(board: Switchboard) -> list[Log]:
+    async def find(board: Board) -> list[Log]:
         return [await board.store.logs.load(one.thread_id) for one in await board.store.logs.recent(limit)]
 
-    logs = _with_board(find)
+    logs = _with_board(context, find)
     if not logs:
         console.print('There are no threads yet. Start one with `bot launch "what is on production?"`.')
         return
-    table = Table("thread", "status", "agent", "events", "touched", "begins", box=None, pad_edge=False)
+    table = Table(
+        Column("thread", no_wrap=True),
+        "status",
+        "agent",
+        "events",
+        Column("touched", no_wrap=True),
+        Column("begins", no_wrap=True, overflow="ellipsis"),
+        box=None,
+        pad_edge=False,
+    )
     for log in logs:
         status = log.state.status
         said = next((event.text for event in log.events if event.type == "message_received"), "")
@@ -51,11 +64,12 @@ def list_threads(limit: Annotated[int, typer.Option(help="How many.", min=1, max
 
 @app.command()
 def show(
+    context: typer.Context,
     thread: Annotated[str, typer.Argument(help="The thread's id, as `bot threads list` shows it.")],
     as_json: Annotated[bool, typer.Option("--json", help="The events as JSON lines.")] = False,
 ) -> None:
     """Show a thread: how it stands, what it waits for, and its log."""
-    log = _with_board(lambda board: board.store.logs.load(thread))
+    log = _with_board(context, lambda board: board.store.logs.load(thread))
     if not len(log):
         typer.echo(f"There is no thread {thread}. `bot threads list` shows those that there are.", err=True)
         raise typer.Exit(1)
@@ -69,10 +83,16 @@ def show(
         roles = ", ".join(one.request.rule.roles) if one.request.rule else "anybody it knows"
         console.print(f"[yellow]waits for[/] {roles}: {one.request.prompt}  [dim]({one.request.id})[/]")
     for seq, event in enumerate(log.events, start=1):
-        console.print(f"[dim]{seq:>4}  {event.at:%m-%d %H:%M:%S}[/]  {event.type:<18} {_brief(event)}", highlight=False)
+        console.print(
+            f"[dim]{seq:>4}  {event.at:%m-%d %H:%M:%S}[/]  {event.type:<18} {_brief(event)}",
+            highlight=False,
+            no_wrap=True,
+            overflow="ellipsis",
+        )
 
 
 def launch(
+    context: typer.Context,
     message: Annotated[str, typer.Argument(help="What to ask, such as “what is on production?”.")],
     agent: Annotated[str, typer.Option(help="The agent that starts.")] = FIRST_AGENT,
 ) -> None:
@@ -80,13 +100,13 @@ def launch(
     name = getpass.getuser()
     by = Actor(kind="service", id=f"api:{name}", name=name, address=f"api:{name}", authenticated_by="shell")
 
-    async def start(board: Switchboard) -> str:
+    async def start(board: Board) -> str:
         if agent not in board.agents:
             typer.echo(f"There is no agent {agent}. There are: {', '.join(board.agents)}.", err=True)
             raise typer.Exit(2)
         return (await board.inbox.launch(agent, message, by)).thread_id or ""
 
-    thread_id = _with_board(start)
+    thread_id = _with_board(context, start)
     console.print(f"Launched [bold]{thread_id}[/]. See how it goes: bot threads show {thread_id}")
 
 
@@ -102,18 +122,18 @@ def api_key(
     typer.echo(f"Add to API_KEYS:          {name}:{hashlib.sha256(key.encode()).hexdigest()}")
 
 
-def _with_board(work: Callable[[Switchboard], Awaitable[T]]) -> T:
+def _with_board(context: typer.Context, work: Callable[[Board], Awaitable[T]]) -> T:
     settings = load_settings()
 
     async def run(url: str) -> T:
-        board = Switchboard.assemble(settings, url)
+        board = assemble(context, settings, url)
         try:
             await board.store.connection.wait_until_reachable(timeout_seconds=3)
             return await work(board)
         finally:
             await board.close()
 
-    with redis_url(settings) as url:
+    with reachable_redis(settings.redis_url, settings.data_dir) as url:
         return asyncio.run(run(url))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.state import ActivityCard, Post, RequestCard, Say, ThreadState, Whisper
+from bot.core.state import Activity, ActivityCard, Post, RequestCard, Say, ThreadState, Whisper
 
 _DONE = frozenset({"succeeded", "failed", "not_run"})
 
@@ -13,7 +13,7 @@ def face_of(state: ThreadState, post: Post) -> str:
         case Say() | Whisper():
             return "said"
         case ActivityCard(call_id):
-            return state.activities[call_id].status
+            return _seen(state.activities[call_id])
         case RequestCard(request_id):
             one = state.requests[request_id]
             activity = state.activities.get(one.request.call_id or "")
@@ -21,8 +21,13 @@ def face_of(state: ThreadState, post: Post) -> str:
             if one.votes and one.status == "pending":
                 parts.append(f"{len(one.votes)} of {one.request.rule.approvals if one.request.rule else 1}")
             if activity and one.status == "approved" and one.request.kind == "approval":
-                parts.append(activity.status)
+                parts.append(_seen(activity))
             return ", ".join(parts)
+
+
+def _seen(activity: Activity) -> str:
+    """How an activity stands, for people: to be started and to run look the same, which saves a call to the channel."""
+    return "running" if activity.status == "ready" else activity.status
 
 
 def is_settled(state: ThreadState, post: Post) -> bool:

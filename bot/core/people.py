@@ -93,6 +93,20 @@ class People:
         wanted = set(roles)
         return tuple(person for person in self._by_id.values() if wanted & set(person.roles))
 
+    def deciders(self, roles: Iterable[RoleName], *, barred: Iterable[str], channel: str) -> tuple[Actor, ...]:
+        """Who may decide, each with an address on this channel where there is one."""
+        without = set(barred)
+        able = (person for person in self.with_any_role(roles) if person.id not in without)
+        return tuple(
+            Actor(
+                kind="person",
+                id=person.id,
+                name=person.name,
+                address=next((one for one in person.addresses if one.startswith(f"{channel}:")), ""),
+            )
+            for person in able
+        )
+
     def roles_of(self, actor: Actor) -> frozenset[RoleName]:
         """The roles an actor holds now. Nobody but a known person holds any."""
         person = self._by_id.get(actor.id) if actor.kind == "person" else None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bot.core.people import Frozen, RoleName
+from bot.core.people import Actor, Frozen, RoleName
 
 ThreadId = str
 PostId = str
@@ -135,6 +135,8 @@ class Request(Frozen):
     digest: str = ""
     rule: ApprovalRule | None = None
     """Who may decide; None: anybody the bot knows."""
+    deciders: tuple[Actor, ...] = ()
+    """Who could decide when it was made, for people to read; who may is looked up again at the decision (AP7)."""
     requesters: tuple[str, ...] = ()
     """Ids of the actors who asked for this run or steered it before the request was made."""
     expires_at: datetime | None = None

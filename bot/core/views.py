@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.core.people import Actor
 from bot.core.state import Activity, ActivityCard, Post, RequestCard, RequestState, Say, ThreadState, Whisper
 from bot.core.values import AnswerFormat, Artifact, Fact, RequestId, Risk
 from bot.core.wording import plural
@@ -45,7 +46,8 @@ class CardView:
     choices: tuple[str, ...] = ()
     risk: Risk = "low"
     dangerous: bool = False
-    deciders: str = ""
+    deciders: tuple[Actor, ...] = ()
+    """Who may decide, as it was when the request was made; the check is made again at the decision."""
     expires_at: float | None = None
     """Unix seconds."""
     status: str = ""
@@ -90,7 +92,7 @@ def _request_view(state: ThreadState, one: RequestState) -> CardView:
         choices=request.choices,
         risk=request.rule.risk if request.rule else "low",
         dangerous=request.kind == "approval" and request.rule is not None and request.rule.risk == "high",
-        deciders=", ".join(request.rule.roles) if request.rule else "",
+        deciders=request.deciders,
         expires_at=request.expires_at.timestamp() if request.expires_at and one.status == "pending" else None,
         status=status,
         mood=mood,
@@ -101,6 +103,8 @@ def _request_view(state: ThreadState, one: RequestState) -> CardView:
 def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, Mood]:
     who = one.decided_by.name if one.decided_by else "somebody"
     when = f", {one.decided_at:%H:%M} UTC" if one.decided_at else ""
+    approval = one.request.kind == "approval"
+    not_run = " It was not run." if approval else ""
     match one.status:
         case "pending":
             needed = one.request.rule.approvals if one.request.rule else 1
@@ -119,19 +123,17 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
         case "answered":
             return f"{who} answered{when}: “{one.text}”", "good"
         case "expired":
-            return "Timed out: nobody decided. It was not run.", "quiet"
+            return f"Timed out: nobody {'decided' if approval else 'answered'}.{not_run}", "quiet"
         case "cancelled":
-            return "Cancelled. It was not run.", "quiet"
+            return f"Cancelled.{not_run}", "quiet"
         case "superseded":
-            return "Withdrawn: the plan changed. It was not run.", "quiet"
+            return f"Withdrawn: the plan changed.{not_run}", "quiet"
 
 
 def _activity_status(activity: Activity) -> tuple[str, Mood]:
     took = f" ({activity.seconds:.0f} s)" if activity.seconds >= 1 else ""
     match activity.status:
-        case "ready":
-            return "Starting …", "busy"
-        case "running":
+        case "ready" | "running":
             return "Running …", "busy"
         case "succeeded":
             return f"{activity.summary or 'Done'}{took}", "good"

@@ -18,7 +18,7 @@ from bot.core import effects as x
 from bot.core import events as e
 from bot.core.agent import Agent
 from bot.core.log import Log
-from bot.core.people import SYSTEM, People
+from bot.core.people import SYSTEM, Actor, People
 from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
@@ -76,7 +76,7 @@ class Perform:
             case x.RefuseCall(call_id, why):
                 return e.CallRefused(at=at, call_id=call_id, why=why)
             case x.OpenRequest(draft):
-                return e.RequestOpened(at=at, request=_request(draft, at))
+                return e.RequestOpened(at=at, request=self._request(draft, log, at))
             case x.RunTool(call):
                 return self._start(call, log, at)
             case x.MarkInDoubt(call_id, why):
@@ -172,6 +172,14 @@ class Perform:
             )
         return e.ToolStarted(at=at, call_id=call.id, place=self._place)
 
+    def _request(self, draft: x.RequestDraft, log: Log, at: datetime) -> Request:
+        rule, place = draft.rule, log.state.conversation
+        barred = draft.requesters if rule and rule.four_eyes else ()
+        deciders = (
+            self._people().deciders(rule.roles, barred=barred, channel=place.channel if place else "") if rule else ()
+        )
+        return _request(draft, deciders, at)
+
     async def _finished(self, call: Call, result: ToolResult, seconds: float) -> e.ToolFinished:
         text, artifact = redact(result.text), None
         if result.output_bytes:
@@ -215,7 +223,7 @@ async def _within(seconds: float, work: Awaitable[T]) -> T:
         return await work
 
 
-def _request(draft: x.RequestDraft, at: datetime) -> Request:
+def _request(draft: x.RequestDraft, deciders: tuple[Actor, ...], at: datetime) -> Request:
     expires_at = at + timedelta(seconds=draft.life_seconds) if draft.life_seconds else None
     return Request(
         id=secrets.token_urlsafe(24),
@@ -230,6 +238,7 @@ def _request(draft: x.RequestDraft, at: datetime) -> Request:
         preview=draft.preview,
         digest=draft.digest,
         rule=draft.rule,
+        deciders=deciders,
         requesters=draft.requesters,
         expires_at=expires_at,
     )

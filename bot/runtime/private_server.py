@@ -30,6 +30,16 @@ class NoServer(Exception):  # noqa: N818 a state of the machine
 
 
 @contextmanager
+def reachable_redis(redis_url: str, data_dir: Path) -> Generator[str]:
+    """The configured Redis, or a private one that lives at least as long as this block. Raises NoServer."""
+    if redis_url:
+        yield redis_url
+        return
+    with private_server(data_dir) as url:
+        yield url
+
+
+@contextmanager
 def private_server(data_dir: Path) -> Generator[str]:
     """The URL of a server that lives at least as long as this block. Raises NoServer."""
     home = data_dir.absolute() / "redis"
@@ -82,17 +92,16 @@ def _start(home: Path, path: Path) -> None:
     path.unlink(missing_ok=True)
     log = home / "server.log"
     words = [binary, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--dir", str(home)]
-    words += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"]
-    with log.open("ab") as output:
-        # A session of its own: Ctrl-C in the terminal must not take it away from workers that are still draining.
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=home, start_new_session=True
-        )
+    words += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--logfile", str(log)]
+    # A daemon: Ctrl-C in the terminal must not take it away from workers that are still draining.
+    words += ["--daemonize", "yes", "--pidfile", str(home / "server.pid")]
+    said = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=home, check=False)
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(path):
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = log.read_text(errors="replace").splitlines()[-1:] or ["it said nothing"]
-            raise NoServer(f"The private Redis did not start: {tail[0][:200]} (see {log.name} in DATA_DIR/redis)")
+        if said.returncode != 0 or time.monotonic() > deadline:
+            logged = log.read_text(errors="replace") if log.exists() else said.stdout + said.stderr
+            tail = logged.strip().splitlines()[-1:] or ["it said nothing"]
+            raise NoServer(f"The private Redis did not start: {tail[0][:200]} (more in {log})")
         time.sleep(0.02)
 
 

@@ -47,7 +47,8 @@ class Rule(BaseModel):
     """As `matches`, in the newest message that was not an answer."""
     call: str
     arguments: dict[str, Any] = {}
-    """May use `{text}`, `{by}`, `{message}`, `{last_<argument>}` of the newest call, and the named groups."""
+    """May use `{text}`, its `{first_line}`, `{by}`, `{message}`, `{last_<argument>}` of the newest call, and the
+    named groups."""
 
     def fits(self, cue: Cue, message: str) -> dict[str, str] | None:
         """The named groups, where the rule fits."""
@@ -75,7 +76,14 @@ class ScriptedModel:
             groups = rule.fits(cue, message)
             if groups is None:
                 continue
-            names = {"text": cue.text, "by": cue.by, "message": message, **_last_arguments(log), **groups}
+            names = {
+                "text": cue.text,
+                "first_line": cue.text.partition("\n")[0],
+                "by": cue.by,
+                "message": message,
+                **_last_arguments(log),
+                **groups,
+            }
             arguments = cast("dict[str, Any]", _filled(rule.arguments, names))
             return Choice(tool=rule.call, arguments=arguments, usage=Usage(model="scripted", cost_usd=0.0))
         sorry = {"message": f"No rule of the scripted stand-in covers this ({cue.kinds[-1]})."}

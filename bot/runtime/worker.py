@@ -245,6 +245,9 @@ class Heartbeat:
 
 
 async def _cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancel, and wait for the end. Again if need be: a library may turn a cancellation into a time-out of its own."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.5)
     await asyncio.gather(*tasks, return_exceptions=True)

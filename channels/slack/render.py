@@ -6,10 +6,12 @@ A card is made from the facts of the log, never from the model's words (AP14); w
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.core.people import Actor
 from bot.core.protocols import Outgoing
 from bot.core.views import CardView, Mood, SayView, View, WhisperView
 from bot.core.wording import cut
@@ -29,6 +31,7 @@ _MARKS: dict[Mood, str] = {
     "quiet": ":white_circle:",
     "busy": ":hourglass_flowing_sand:",
 }
+_USER_ID = re.compile(r"[UW][A-Z0-9]{2,30}")
 _RISKS = {"low": "low risk", "medium": "medium risk", "high": ":warning: high risk"}
 _MAX_BUTTONS = 5
 """More choices than this become a select."""
@@ -110,7 +113,7 @@ def _standing(view: CardView, artifact_url: str) -> list[Block]:
     notes: list[str] = []
     if view.open and view.kind == "approval":
         notes.append(_RISKS[view.risk])
-        notes.append(f"decided by: {escape(view.deciders) or 'nobody'}")
+        notes.append(_deciders(view.deciders))
     if view.open and view.expires_at:
         at = int(view.expires_at)
         fallback = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -124,6 +127,17 @@ def _standing(view: CardView, artifact_url: str) -> list[Block]:
         title = escape(view.artifact.title or view.artifact.name)
         notes.append(f"<{artifact_url}|{title}> ({_size(view.artifact.size_bytes)})")
     return [*blocks, _context("  ·  ".join(notes))] if notes else blocks
+
+
+def _deciders(deciders: tuple[Actor, ...]) -> str:
+    """Who may decide, mentioned, so that they are notified. The ids come from the people file, never from a text."""
+    if not deciders:
+        return "nobody in the people file may decide this"
+    names = [
+        f"<@{user}>" if _USER_ID.fullmatch(user := one.address.rpartition("/")[2]) else escape(one.name)
+        for one in deciders[:10]
+    ]
+    return f"can be decided by {', '.join(names)}"
 
 
 def _actions(view: CardView) -> list[Block]:

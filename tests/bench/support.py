@@ -1,0 +1,196 @@
+"""The bot on a bench: the real web application and worker, a real Redis, and the simulated Slack as its counterpart."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from agents.deploy.sample import Sample, make_sample
+from bot.app import Switchboard
+from bot.core.log import Log
+from bot.core.protocols import Clock, Model
+from bot.runtime.store import Store
+from bot.runtime.worker import Pace, Worker
+from bot.settings import Settings
+from bot.testing import FakeClock, wait_until
+from channels.slack.simulator import Message, SimulatedSlack, sample_workspace, serve
+
+PEOPLE = Path(__file__).parents[2] / "people.sample.toml"
+FAST = Pace(
+    lease_seconds=2.0,
+    heartbeat_seconds=0.05,
+    block_seconds=0.2,
+    timers_seconds=0.02,
+    takeover_seconds=0.05,
+    sweep_seconds=30.0,
+    outage_seconds=0.05,
+    drain_seconds=5.0,
+)
+API_KEY = "sb_test-key-of-ci"
+LENA_KEY = "sb_test-key-of-lena"
+
+
+def hashed(key: str) -> str:
+    """As API_KEYS has it."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@dataclass
+class Bench:
+    """Everything a test needs: people's hands on one side, the stores on the other."""
+
+    board: Switchboard
+    slack: SimulatedSlack
+    app: FastAPI
+    http: httpx.AsyncClient
+    clock: FakeClock
+    sample: Sample
+    data_dir: Path
+    workers: list[tuple[Worker, asyncio.Task[None]]] = field(default_factory=list[tuple[Worker, asyncio.Task[None]]])
+
+    @property
+    def store(self) -> Store:
+        """The real store."""
+        return self.board.store
+
+    async def start_worker(self, pace: Pace = FAST) -> Worker:
+        """One more worker."""
+        worker = self.board.worker(pace)
+        self.workers.append((worker, asyncio.create_task(worker.run())))
+        return worker
+
+    async def stop_workers(self) -> None:
+        """Drain them all."""
+        for worker, _ in self.workers:
+            worker.stop()
+        for _, task in self.workers:
+            await task
+        self.workers.clear()
+
+    async def log_of(self, message: Message) -> Log:
+        """The thread that a message in Slack belongs to."""
+        from channels.slack.receive import conversation_of  # noqa: PLC0415
+
+        root = message.thread_ts or message.ts
+        return await self.store.logs.load(await self.board.inbox.thread_of(conversation_of(message.channel, root)))
+
+    async def settled(self, message: Message, condition: Callable[[Log], object]) -> Log:
+        """The thread's log, once the condition holds for it."""
+        found = await self.log_of(message)
+        for _ in range(1500):
+            if condition(found):
+                return found
+            await asyncio.sleep(0.01)
+            found = await self.log_of(message)
+        raise AssertionError(f"never settled: {found.state.status} {[event.type for event in found.events]}")
+
+    async def finished(self, message: Message) -> Log:
+        """The thread's log, once its run is over and everything is shown."""
+        return await self.settled(message, lambda log: log.state.status == "finished" and not log.state.posts)
+
+    async def card(self, message: Message, action: str = "approve") -> Message:
+        """The newest card in the thread that has this button."""
+
+        def find() -> Message | None:
+            thread = self.slack.thread(message.channel, message.thread_ts or message.ts)
+            cards = [one for one in thread if action in self.slack.card_actions(one)]
+            return cards[-1] if cards else None
+
+        await wait_until(find)
+        found = find()
+        assert found
+        return found
+
+    def texts(self, message: Message) -> list[str]:
+        """What is written in the thread, oldest first."""
+        return [one.text for one in self.slack.thread(message.channel, message.thread_ts or message.ts)]
+
+    def releases(self, environment: str = "production") -> list[str]:
+        """What the deploy command itself wrote down, a line for each run."""
+        log = self.sample.deploy_file.parent / "releases" / f"{environment}.log"
+        return log.read_text().splitlines()
+
+
+def bench_settings(redis_url: str, data_dir: Path, sample: Sample, slack: SimulatedSlack, **more: object) -> Settings:
+    """Settings that point at the counterparts."""
+    values: dict[str, Any] = {
+        "redis_url": redis_url,
+        "public_url": "http://bot.test",
+        "slack_bot_token": slack.tokens.bot_token,
+        "slack_signing_secret": slack.tokens.signing_secret,
+        "slack_api_url": slack.api_url,
+        "secret_key": "a secret of the tests",
+        "api_keys": f"ci:{hashed(API_KEY)},lena:{hashed(LENA_KEY)}",
+        "people_file": PEOPLE,
+        "deploy_repo": str(sample.repository),
+        "deploy_file": sample.deploy_file,
+        "data_dir": data_dir,
+        **more,
+    }
+    return Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue]
+
+
+@asynccontextmanager
+async def bench(
+    redis_url: str,
+    tmp_path: Path,
+    *,
+    workers: int = 1,
+    model: Model | None = None,
+    clock: Clock | None = None,
+    **settings: object,
+) -> AsyncGenerator[Bench]:
+    """The bot, set up and running."""
+    time = FakeClock()
+    sample = make_sample(tmp_path / "sample", seconds=0)
+    door = Door()
+    transport = httpx.ASGITransport(app=door, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://bot.test") as http:
+        slack = SimulatedSlack(
+            workspace=sample_workspace(lambda: time.now().timestamp()),
+            events_url="http://bot.test/slack/events",
+            http=http,
+            now=lambda: time.now().timestamp(),
+            sleep=_at_once,
+            ack_seconds=10.0,
+        )
+        async with serve(slack):
+            chosen = bench_settings(redis_url, tmp_path / "data", sample, slack, **settings)
+            board = Switchboard.assemble(chosen, redis_url, clock=clock or time, model=model)
+            door.app = app = board.web()
+            async with app.router.lifespan_context(app):
+                found = Bench(board, slack, app, http, time, sample, tmp_path / "data")
+                for _ in range(workers):
+                    await found.start_worker()
+                try:
+                    yield found
+                finally:
+                    await slack.deliveries.settle()
+                    await found.stop_workers()
+        await slack.close()
+
+
+class Door:
+    """Where Slack's requests arrive; what stands behind it can change, as in a restart."""
+
+    app: FastAPI | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        assert self.app is not None
+        await self.app(scope, receive, send)
+
+
+async def _at_once(seconds: float) -> None:
+    del seconds
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
