@@ -1,0 +1,126 @@
+"""The worker dies at every point of the deploy journey; another takes over; nobody can tell from the log.
+
+Dying is an exception that nothing catches: no lease is released, no wake-up acknowledged, no post cleaned up after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import FAST, Bench, bench
+
+from bot.app import Switchboard
+from bot.core.events import Event
+from bot.core.log import Log
+from bot.core.protocols import Lease
+from bot.runtime.store import RedisLogs
+from bot.testing import wait_until
+
+APPENDS = 14
+"""What the worker appends in the deploy journey; a test below holds it against the journey itself."""
+PACE = replace(FAST, lease_seconds=0.3)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class DyingLogs(RedisLogs):
+    """The logs of a worker that dies at its n-th append: just before it, or just after."""
+
+    def __init__(self, real: RedisLogs, at: int, *, after: bool) -> None:
+        self.__dict__.update(real.__dict__)
+        self._left = at
+        self._after = after
+        self.dead = False
+
+    async def append(self, log: Log, event: Event, lease: Lease) -> Log:
+        """Append, or die."""
+        self._left -= 1
+        if self.dead or (self._left == 0 and not self._after):
+            self.dead = True
+            raise Killed
+        grown = await super().append(log, event, lease)
+        if self._left == 0:
+            self.dead = True
+            raise Killed
+        return grown
+
+
+def essence(events: Sequence[Event]) -> list[tuple[str, ...]]:
+    """What a log says, without times, places and the ids that Slack and chance gave."""
+    told: list[tuple[str, ...]] = []
+    for event in events:
+        fields: dict[str, Any] = event.model_dump()
+        kept = ("tool", "call_id", "post_id", "face", "verdict", "text", "message", "error", "summary", "saw")
+        said = (f"{name}={fields[name]}" for name in kept if name in fields)
+        told.append((event.type, *(re.sub(r"took \d+\.\d s", "took some time", one) for one in said)))
+    return told
+
+
+async def play(found: Bench) -> Log:
+    """The deploy journey: ask, wait for the card, approve, wait for the end."""
+    asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+    card = await found.card(asked)
+    await found.settled(asked, lambda log: log.events[-1].type == "post_sent")  # else the click may come first
+    await found.slack.click("lena", card, "approve")
+    return await found.finished(asked)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Log:
+    """The journey without a death."""
+
+    async def run() -> Log:
+        async with bench(redis_server, tmp_path_factory.mktemp("undisturbed")) as found:
+            return await play(found)
+
+    return asyncio.run(run())
+
+
+def test_the_number_of_deaths_is_the_number_of_appends(undisturbed: Log) -> None:
+    """Every append of the worker in this journey is a place to die at."""
+    from_outside = {"thread_launched", "message_received", "decision_made"}
+    assert len([event for event in undisturbed.events if event.type not in from_outside]) == APPENDS
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, APPENDS + 1))
+async def test_a_death_at_any_append_leaves_the_same_log_and_one_deploy(
+    redis_url: str, tmp_path: Path, undisturbed: Log, at: int, *, after: bool
+) -> None:
+    """SL19: whatever was under way is taken up again: nothing is lost, posted twice or deployed twice."""
+    async with bench(redis_url, tmp_path, workers=0) as found:
+        async with about_to_die(found, redis_url, at, after=after) as logs:
+            playing = asyncio.create_task(play(found))
+            await wait_until(lambda: logs.dead, seconds=20)
+            await found.start_worker(PACE)
+            log = await playing
+
+        assert essence(log.events) == essence(undisturbed.events)
+        assert len(found.releases()) == 2, "the first line is the sample's own; the deploy command ran once"
+        root = found.slack.workspace.messages("C0DEPLOYS")[0].ts
+        assert len(found.slack.thread("C0DEPLOYS", root)) == 3, "the question, the card and the answer, each once"
+
+
+@asynccontextmanager
+async def about_to_die(found: Bench, redis_url: str, at: int, *, after: bool) -> AsyncGenerator[DyingLogs]:
+    """A worker that will not come to its end."""
+    doomed = Switchboard.assemble(found.board.settings, redis_url, clock=found.clock)
+    logs = DyingLogs(doomed.store.logs, at, after=after)
+    doomed.store.logs = logs
+    worker = doomed.worker(PACE)
+    dying = asyncio.create_task(worker.run())
+    try:
+        yield logs
+    finally:
+        worker.stop()
+        await dying
+        await doomed.close()
