@@ -19,6 +19,10 @@ class Log:
     events: tuple[Event, ...] = ()
     state: ThreadState = field(default_factory=ThreadState)
 
+    def __post_init__(self) -> None:
+        if self.state.thread_id != self.thread_id:  # made without events
+            object.__setattr__(self, "state", fold(self.thread_id, self.events))
+
     @classmethod
     def of(cls, thread_id: ThreadId, events: Iterable[Event]) -> Log:
         """The log with these events, folded."""

@@ -5,12 +5,13 @@ Each answer is exactly one tool call; everything else the API may say becomes a 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any, cast
 
 import anthropic
-from anthropic.types import Message
+from anthropic.types import Message, ModelInfo
 from pydantic import BaseModel
 
 from bot.core.agent import Agent
@@ -24,6 +25,8 @@ DEFAULT_MODEL = "claude-sonnet-5-5"
 _MAX_TOKENS = 16_000
 """Thinking counts too, on the models that do it by themselves."""
 _RETRY_SECONDS = 15.0
+_LONGEST_RETRY_SECONDS = 300.0
+"""What the API asks us to wait is respected up to here; the policy waits longer after each further failure."""
 
 _PRICES_USD_PER_MILLION: tuple[tuple[str, float, float], ...] = (
     # Model prefix, input, output; published prices of November 2026. The longest prefix wins.
@@ -42,12 +45,21 @@ class AnthropicModel:
     """Asks Claude."""
 
     def __init__(
-        self, api_key: str, *, model: str = DEFAULT_MODEL, base_url: str | None = None, max_retries: int = 4
+        self,
+        api_key: str,
+        *,
+        model: str = DEFAULT_MODEL,
+        base_url: str | None = None,
+        max_retries: int = 4,
+        timeout_seconds: float = 180.0,
+        patience_seconds: float = 300.0,
     ) -> None:
         self._client = anthropic.AsyncAnthropic(
-            api_key=api_key, base_url=base_url, max_retries=max_retries, timeout=180.0
+            api_key=api_key, base_url=base_url, max_retries=max_retries, timeout=timeout_seconds
         )
         self._model = model
+        # The SDK sleeps for as long as the API tells it to; a thread must not hold its worker for an hour.
+        self._patience_seconds = patience_seconds
         # Not every model takes these two; what the API refuses once is not sent again.
         self._forced = True
         self._strict = True
@@ -60,16 +72,23 @@ class AnthropicModel:
     async def choose(self, agent: Agent, log: Log) -> Choice:
         """The next call. Raises ModelError."""
         started = time.perf_counter()
-        message = await self._create(agent, render_context(log.thread_id, log.events))
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                message = await self._create(agent, render_context(log.thread_id, log.events))
+        except TimeoutError as error:
+            detail = f"The model did not answer within {self._patience_seconds:.0f} seconds."
+            raise ModelError("unavailable", detail, retry_seconds=_RETRY_SECONDS) from error
         usage = _usage(message, int((time.perf_counter() - started) * 1000))
         return _choice(message, usage)
 
     async def ping(self) -> None:
         """Whether the API answers and knows the key and the model. Raises ModelError."""
         try:
-            await self._client.models.retrieve(self._model)
+            found = cast("object", await self._client.models.retrieve(self._model))
         except anthropic.APIError as error:
             raise _model_error(error) from error
+        if not isinstance(found, ModelInfo):
+            raise _not_the_api()
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -77,33 +96,39 @@ class AnthropicModel:
 
     async def _create(self, agent: Agent, blocks: Sequence[str]) -> Message:
         while True:
+            forced, strict = self._forced, self._strict
             try:
-                return cast("Message", await self._client.messages.create(**self._request(agent, blocks)))
+                request = self._request(agent, blocks, forced=forced, strict=strict)
+                answer = cast("object", await self._client.messages.create(**request))
             except anthropic.BadRequestError as error:
-                if not self._gave_way(error):
+                if not self._gave_way(error, forced=forced, strict=strict):
                     raise _model_error(error) from error
+                continue
             except anthropic.APIError as error:
                 raise _model_error(error) from error
+            if not isinstance(answer, Message):
+                raise _not_the_api()
+            return answer
 
-    def _request(self, agent: Agent, blocks: Sequence[str]) -> dict[str, Any]:
+    def _request(self, agent: Agent, blocks: Sequence[str], *, forced: bool, strict: bool) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "text", "text": block} for block in blocks]
         content[-1] = {**content[-1], "cache_control": {"type": "ephemeral"}}
         return {
             "model": self._model,
             "max_tokens": _MAX_TOKENS,
             "system": [{"type": "text", "text": agent.prompt, "cache_control": {"type": "ephemeral"}}],
-            "tools": tool_definitions(agent, strict=self._strict),
-            "tool_choice": {"type": "any" if self._forced else "auto", "disable_parallel_tool_use": True},
+            "tools": tool_definitions(agent, strict=strict),
+            "tool_choice": {"type": "any" if forced else "auto", "disable_parallel_tool_use": True},
             "messages": [{"role": "user", "content": content}],
         }
 
-    def _gave_way(self, error: anthropic.BadRequestError) -> bool:
-        """Whether the request can be made again without what the API refused."""
+    def _gave_way(self, error: anthropic.BadRequestError, *, forced: bool, strict: bool) -> bool:
+        """Whether the request, sent like this, can be made again without what the API refused."""
         text = str(error).lower()
-        if self._forced and "tool_choice" in text:  # some models refuse forced tool use
+        if forced and "tool_choice" in text:  # some models refuse forced tool use
             self._forced = False
             return True
-        if self._strict and ("strict" in text or "schema" in text):
+        if strict and ("strict" in text or "schema" in text):
             self._strict = False
             return True
         return False
@@ -165,7 +190,20 @@ def _model_error(error: anthropic.APIError) -> ModelError:
         case 400 | 402 | 422:
             return ModelError("rejected", f"The model's API refused the request ({status}): {_reason(error)}")
         case _:
-            return ModelError("unavailable", f"The model's API is in trouble ({status}).", retry_seconds=_RETRY_SECONDS)
+            return ModelError(
+                "unavailable", f"The model's API is in trouble ({status}).", retry_seconds=_retry_seconds(error)
+            )
+
+
+def _not_the_api() -> ModelError:
+    # The SDK hands on any 200; a proxy's page is one, too.
+    return ModelError("rejected", "What answers is not the model's API. Check ANTHROPIC_BASE_URL.")
+
+
+def _retry_seconds(error: anthropic.APIError) -> float:
+    after = error.response.headers.get("retry-after", "") if isinstance(error, anthropic.APIStatusError) else ""
+    asked = float(after) if after.isascii() and after.isdigit() else 0.0
+    return min(max(asked, _RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
 
 
 def _reason(error: anthropic.APIError) -> str:

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import structlog
-from pydantic import ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bot.core.people import People, people_from
 
 logger = structlog.get_logger(__name__)
+_SLACK_ID = re.compile(r"[TE][A-Z0-9]+/[UW][A-Z0-9]+")
+
+
+def _slack_id(value: str) -> str:
+    if not _SLACK_ID.fullmatch(value):
+        raise ValueError(f"a Slack id is TEAM/USER, such as T0ACME/U0ANA, not {value[:60]!r}")
+    return value
+
+
+class _Entry(BaseModel):
+    """A person, as the file has it. What it means is `people_from`'s business."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(min_length=1, max_length=100)
+    roles: list[str] = []
+    slack: Annotated[
+        list[Annotated[str, AfterValidator(_slack_id)]],
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    ] = []
+
+
+# `api:ci` or `system` would be the name of somebody who is no person.
+_ID = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+_FILE: TypeAdapter[dict[str, _Entry]] = TypeAdapter(dict[_ID, _Entry])
 
 
 class PeopleFileError(Exception):
@@ -59,11 +85,27 @@ def parse_people(text: str) -> People:
     unknown = set(table) - {"people"}
     if unknown:
         raise ValueError(f"unknown table [{min(unknown)}]; persons are written as [people.<id>]")
+    _FILE.validate_python(table.get("people", {}))
     return people_from(table.get("people", {}))
 
 
 def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{error.title} {first['input']!r:.60}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error).splitlines()[0]
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    first = error.errors()[0]
+    person, *place = (str(part) for part in first["loc"]) if first["loc"] else ("<id>",)
+    match first["type"]:
+        case "extra_forbidden":
+            why = f"there is no such key; a person has {', '.join(_Entry.model_fields)}"
+        case "string_pattern_mismatch":
+            why = "an id is made of letters, digits, - and _"
+        case "missing":
+            why = "this key is missing"
+        case "dict_type" | "model_type":
+            why = "a person is a table with name, roles and slack"
+        case "list_type":
+            why = 'write a list of texts, such as ["engineer"]'
+        case _:
+            why = first["msg"].removeprefix("Value error, ")
+    keys = ".".join(part for part in place if part != "[key]")
+    return f"[people.{person}]{f' {keys}' if keys else ''}: {why}"

