@@ -55,9 +55,7 @@ def private_server(data_dir: Path, *, bundled: Callable[[], Path] = bundled_serv
     path = socket_path(home)
     with (home / "users").open("ab") as users:
         with _locked(home / "starting"):
-            if not _listens(path):
-                _start(home, path, server_binary(bundled)[0])
-            _wait_until_loaded(home, path)
+            _make_it_answer(home, path, bundled)
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield f"unix://{path}"
@@ -100,25 +98,29 @@ def socket_path(home: Path) -> Path:
     return place / f"{short}.sock"
 
 
+def _make_it_answer(home: Path, path: Path, bundled: Callable[[], Path]) -> None:
+    """Start a server if none is there. One that is busy loading is waited for: a second would share its files."""
+    deadline = time.monotonic() + _START_SECONDS
+    started = False
+    while not _command(path, b"PING\r\n").startswith(b"+PONG"):
+        if not started and not _listens(path):
+            _start(home, path, server_binary(bundled)[0])
+            started = True
+        elif time.monotonic() > deadline:
+            raise _not_started(home, "")
+        else:
+            time.sleep(0.02)
+
+
 def _start(home: Path, path: Path, binary: str) -> None:
     path.unlink(missing_ok=True)
-    log = home / "server.log"
     words = [binary, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--dir", str(home)]
-    words += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--logfile", str(log)]
+    words += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--logfile", str(home / "server.log")]
     # A daemon: Ctrl-C in the terminal must not take it away from workers that are still draining.
     words += ["--daemonize", "yes", "--pidfile", str(home / "server.pid")]
     said = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=home, check=False)
     if said.returncode != 0:
         raise _not_started(home, said.stdout + said.stderr)
-
-
-def _wait_until_loaded(home: Path, path: Path) -> None:
-    """Return once it answers. One that still loads its data is waited for: a second one would share its files."""
-    deadline = time.monotonic() + _START_SECONDS
-    while not _command(path, b"PING\r\n").startswith(b"+PONG"):
-        if time.monotonic() > deadline:
-            raise _not_started(home, "")
-        time.sleep(0.02)
 
 
 def _not_started(home: Path, said: str) -> NoServer:

@@ -138,10 +138,15 @@ class RedisLogs:
         """Yields the length of a log, now and whenever it grows. Close the iterator to stop."""
         with reachable():
             async with self._subscribed(keys.log(thread_id)) as subscription:
-                yield int(await self._connection.redis.llen(keys.log(thread_id)))
+                known = -1
+                length = int(await self._connection.redis.llen(keys.log(thread_id)))
                 while True:
+                    if length != known:
+                        known = length
+                        yield length
                     message = await subscription.get_message(ignore_subscribe_messages=True, timeout=15)
-                    yield int(message["data"] if message else await self._connection.redis.llen(keys.log(thread_id)))
+                    # Without news, look: a message may be lost where a connection is.
+                    length = int(message["data"] if message else await self._connection.redis.llen(keys.log(thread_id)))
 
     @asynccontextmanager
     async def _subscribed(self, channel: str) -> AsyncGenerator[Any]:
