@@ -7,8 +7,9 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bot.kept import kept_token
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     log_level: str = "INFO"
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object, info: ValidationInfo) -> object:
+        return cls.model_fields[info.field_name or ""].get_default() if value == "" else value
+
     @field_validator("api_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
@@ -59,6 +65,8 @@ class Settings(BaseSettings):
             name, _, digest = entry.partition(":")
             if not name or not _HASH.fullmatch(digest):
                 raise ValueError("each entry is NAME:SHA256-HEX; `bot api-key NAME` makes one")
+            if name in keys:
+                raise ValueError(f"{name} is there twice; give the second key a name of its own")
             keys[name] = digest
         return keys
 
@@ -69,11 +77,18 @@ class Settings(BaseSettings):
             raise ValueError("write DEBUG, INFO, WARNING or ERROR")
         return value.upper()
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if value and not _has_place(value, ("redis", "rediss", "unix")):
+            raise ValueError("write redis://HOST:PORT/0, rediss://… or unix:///PATH; leave it out for a private server")
+        return value
+
     @field_validator("public_url", "slack_api_url", "anthropic_base_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("write a whole address, beginning with https://")
+        if value and not _has_place(value, ("http", "https")):
+            raise ValueError("write a whole address, such as https://bot.example.com")
         return value.rstrip("/")
 
     @property
@@ -113,9 +128,25 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"{'_'.join(map(str, one['loc'])).upper()}: {_plain(one['msg'])}" for one in error.errors()]
+        # Only the messages: the input itself may be a secret.
+        lines = [
+            f"{'_'.join(map(str, one['loc'])).upper()}: {_plain(one['type'], one['msg'])}" for one in error.errors()
+        ]
         raise SettingsError("\n".join(lines)) from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env: this is not UTF-8 text") from None
 
 
-def _plain(message: str) -> str:
+def _has_place(url: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(url)
+        place = parts.path if parts.scheme == "unix" else parts.hostname
+        return parts.scheme in schemes and bool(place) and parts.port != 0
+    except ValueError:  # a port that is no number, an address with half a bracket
+        return False
+
+
+def _plain(kind: str, message: str) -> str:
+    if kind in {"int_parsing", "greater_than_equal", "less_than_equal"}:
+        return "write a whole number from 1 to 65535"  # the only numbers here are ports
     return message.removeprefix("Value error, ")

@@ -148,14 +148,18 @@ def _decision(event: e.DecisionMade, request: Request | None) -> str:
 
 
 def _tag(name: str, body: str, **attributes: str) -> str:
-    given = "".join(f' {key}="{escape(value)}"' for key, value in attributes.items() if value)
+    given = "".join(f' {key}="{_quoted(value)}"' for key, value in attributes.items() if value)
     text = escape(redact(body))
     return f"<{name}{given}>\n{text}\n</{name}>" if text else f"<{name}{given}/>"
 
 
 def escape(text: str) -> str:
-    """Text that cannot pose as a tag or end an attribute."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    """Text that cannot pose as a tag."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _quoted(text: str) -> str:
+    return escape(redact(text)).replace('"', "&quot;").replace("\n", " ")
 
 
 def _who(actor: Actor) -> str:

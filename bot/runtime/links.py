@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from bot.core.values import ThreadId
 
 LIFE_SECONDS = 30 * 86400
+_TIME = re.compile(r"[0-9]{1,12}")
 Subject = Literal["post", "artifact"]
 
 
@@ -36,9 +38,10 @@ class Links:
 
     def allows(self, subject: str, thread_id: ThreadId, name: str, until: str, signature: str) -> bool:
         """Whether a link was made here and has not run out."""
-        if not until.isascii() or not until.isdigit() or int(until) < time.time():
+        if not _TIME.fullmatch(until) or int(until) < time.time():
             return False
-        return hmac.compare_digest(self._sign(subject, thread_id, name, int(until)), signature)
+        expected = self._sign(subject, thread_id, name, int(until))
+        return hmac.compare_digest(expected.encode(), signature.encode(errors="replace"))
 
     def _sign(self, subject: str, thread_id: ThreadId, name: str, until: int) -> str:
         payload = "\n".join((subject, thread_id, name, str(until))).encode()

@@ -51,7 +51,10 @@ def bundled_server() -> Path:
 def private_server(data_dir: Path, *, bundled: Callable[[], Path] = bundled_server) -> Generator[str]:
     """The URL of a server that lives at least as long as this block. Raises NoServer."""
     home = data_dir.absolute() / "redis"
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise NoServer(f"{home} cannot be made ({error.strerror}). Set DATA_DIR to a place of its own.") from error
     path = socket_path(home)
     with (home / "users").open("ab") as users:
         with _locked(home / "starting"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
@@ -28,6 +29,7 @@ from bot.web.api_models import (
     ThreadOut,
     ThreadsOut,
 )
+from bot.web.bodies import BoundedRoute
 from bot.web.keys import BEARER, Callers
 
 _STATUS_OF_REFUSAL = {
@@ -43,7 +45,10 @@ _STATUS_OF_REFUSAL = {
     "external": 403,
     "four_eyes": 403,
 }
-_ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorOut} for code in (401, 404, 409, 422, 503)}
+_DONE: dict[Control, str] = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
+_MAX_FOLLOWERS = 32
+"""Each holds a connection to Redis, and the pool has to keep some for everybody else."""
+_ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorOut} for code in (401, 404, 409, 413, 422, 503)}
 
 
 class Problem(HTTPException):
@@ -62,6 +67,7 @@ class ApiDesk:
     store: ThreadStore
     agents: Mapping[str, Agent]
     callers: Callers
+    followers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_FOLLOWERS))
 
     async def log(self, thread_id: ThreadId) -> Log:
         """The log of a thread. Raises Problem 404."""
@@ -75,7 +81,7 @@ class ApiDesk:
         log = await self.log(thread_id)
         sensible = {"pause": not log.state.paused, "resume": log.state.paused, "cancel": log.state.run == "working"}
         if not sensible[what]:
-            raise Problem(409, f"The thread is {log.state.status}, so it cannot {what}.", log)
+            raise Problem(409, f"The thread is {log.state.status}, so it cannot be {_DONE[what]}.", log)
         return ThreadOut.of(await _bounded(self.inbox.control(thread_id, what, by)))
 
 
@@ -89,7 +95,13 @@ async def _caller(request: Request) -> Actor:
 
 Desk = Annotated[ApiDesk, Depends(_desk)]
 By = Annotated[Actor, Depends(_caller)]
-router = APIRouter(prefix="/api/threads", tags=["threads"], responses=_ERRORS, dependencies=[Depends(BEARER)])
+router = APIRouter(
+    prefix="/api/threads",
+    tags=["threads"],
+    responses=_ERRORS,
+    dependencies=[Depends(BEARER)],
+    route_class=BoundedRoute,
+)
 
 
 @router.post("", status_code=201)
@@ -122,12 +134,14 @@ async def follow(
     _: By,
     thread_id: ThreadId,
     after: Annotated[int, Query(ge=0, description="Begin behind this seq.")] = 0,
-    last_event_id: Annotated[str, Header(description="Sent by browsers that reconnect.")] = "",
+    last_event_id: Annotated[str, Header(description="Sent by browsers that reconnect.", max_length=12)] = "",
 ) -> EventSourceResponse:
     """Server-sent events: each with its seq as `id` and its type as `event`; resumes after `Last-Event-ID`."""
     await desk.log(thread_id)
     start = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else after
-    return EventSourceResponse(_stream(desk.store, thread_id, start), ping=15)
+    if desk.followers.locked():
+        raise HTTPException(503, "Too many follow threads here already.", headers={"Retry-After": "30"})
+    return EventSourceResponse(_stream(desk, thread_id, start), ping=15)
 
 
 @router.post("/{thread_id}/messages", status_code=202)
@@ -180,14 +194,14 @@ async def _bounded(work: Coroutine[Any, Any, Log]) -> Log:
         raise Problem(409, "The thread is too long to take more. Launch a new one.") from error
 
 
-async def _stream(store: ThreadStore, thread_id: ThreadId, after: int) -> AsyncGenerator[ServerSentEvent]:
+async def _stream(desk: ApiDesk, thread_id: ThreadId, after: int) -> AsyncGenerator[ServerSentEvent]:
     log = Log(thread_id)
-    async with aclosing(store.changes(thread_id)) as changes:
+    async with desk.followers, aclosing(desk.store.changes(thread_id)) as changes:
         async for length in changes:
             if length <= len(log):
                 continue
             known = len(log)
-            log = await store.refresh(log)
+            log = await desk.store.refresh(log)
             for seq in range(max(known, after), len(log)):
                 event = log.events[seq]
                 yield ServerSentEvent(event_to_json(event), event=event.type, id=str(seq + 1))

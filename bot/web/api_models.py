@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bot.core.events import event_to_json
 from bot.core.log import Log
@@ -16,6 +16,16 @@ from bot.core.values import Preview
 
 class _In(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+def _says_something(text: str) -> str:
+    if not text.replace("\x00", "").strip():
+        raise ValueError("write something")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_says_something)]
+"""Text that is more than blanks."""
 
 
 class ConversationIn(_In):
@@ -32,7 +42,7 @@ class ConversationIn(_In):
 class LaunchIn(_In):
     """Start an agent."""
 
-    message: str = Field(min_length=1, max_length=40_000, examples=["deploy v1.4.0 to production"])
+    message: Text = Field(min_length=1, max_length=40_000, examples=["deploy v1.4.0 to production"])
     agent: str = Field(default="triage", description="Which agent starts; `triage` hands it to the one that fits.")
     idempotency_key: str | None = Field(default=None, max_length=200, description="The same key launches once.")
     conversation: ConversationIn | None = None
@@ -41,7 +51,7 @@ class LaunchIn(_In):
 class MessageIn(_In):
     """Say something to a thread."""
 
-    message: str = Field(min_length=1, max_length=40_000)
+    message: Text = Field(min_length=1, max_length=40_000)
     idempotency_key: str | None = Field(default=None, max_length=200)
 
 
@@ -50,7 +60,7 @@ class ResponseIn(_In):
 
     decision: Literal["approve", "deny"] | None = Field(default=None, description="For an approval.")
     reason: str = Field(default="", max_length=1_000, description="For a denial; the agent reads it.")
-    answer: str | None = Field(default=None, max_length=10_000, description="For a question.")
+    answer: Text | None = Field(default=None, max_length=10_000, description="For a question.")
 
 
 class RequestOut(BaseModel):

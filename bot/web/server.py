@@ -53,8 +53,19 @@ def web_application(routers: list[APIRouter], lifespan: Lifespan) -> FastAPI:
     async def malformed(_: Request, error: Exception) -> JSONResponse:
         problems: list[dict[str, Any]] = list(error.errors()) if isinstance(error, RequestValidationError) else []
         broken = any(one["type"] == "json_invalid" for one in problems)
-        text = "; ".join(f"{'.'.join(map(str, one['loc'][1:])) or 'body'}: {one['msg']}" for one in problems)
+        text = "; ".join(map(_explained, problems))
         return JSONResponse(ErrorOut(error=text[:2000]).model_dump(), status_code=400 if broken else 422)
 
     del home, away, refused, malformed  # the application keeps them
     return app
+
+
+def _explained(problem: dict[str, Any]) -> str:
+    place = ".".join(map(str, problem["loc"][1:]))
+    match problem["type"]:
+        case "json_invalid":
+            return f"body: this is not JSON (at character {place})"
+        case "model_attributes_type" | "missing" if not place:
+            return "body: send a JSON object, with Content-Type: application/json"
+        case _:
+            return f"{place}: {problem['msg'].removeprefix('Value error, ')}"

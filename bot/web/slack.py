@@ -41,7 +41,10 @@ def slack_routes(events: SlackEvents | None, signing_secret: str, now: Callable[
             raise HTTPException(401, f"The signature is not valid: {error}.") from error
         content_type = request.headers.get("content-type", "")
         text = _checked(body, content_type)
-        reply = await events.dispatch(text, content_type)
+        try:
+            reply = await events.dispatch(text, content_type)
+        except ValueError as error:
+            raise HTTPException(400, "The body is malformed.") from error
         WEBHOOKS.labels("slack", "taken" if reply.status < 400 else "failed").inc()  # noqa: PLR2004
         return Response(reply.body, status_code=reply.status, headers=dict(reply.headers))
 
@@ -60,6 +63,6 @@ def _checked(body: bytes, content_type: str) -> str:
             parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, "The body is malformed.") from error
-    if not isinstance(parsed, dict):
+    if not isinstance(parsed, dict) or not text:
         raise HTTPException(400, "The body is not an object.")
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -35,6 +36,7 @@ class SlackDesk:
         self._people = people
         self._first_agent = first_agent
         self._notices: set[asyncio.Task[None]] = set()
+        self._told: deque[str] = deque(maxlen=100)
 
     async def message(self, message: SlackMessage) -> None:
         """Start or continue a thread. Raises StoreUnavailable."""
@@ -42,7 +44,7 @@ class SlackDesk:
         if by.kind == "unknown":
             # A stranger's words never reach a model, and nothing of theirs is kept.
             if message.addressed or await self._inbox.takes_part(message.conversation):
-                self._tell(message.channel, place_of(message.conversation)[1], message.user)
+                self._tell(message)
                 logger.info("stranger_refused", address=by.address)
             return
         inbound = Inbound(
@@ -144,9 +146,15 @@ class SlackDesk:
             user.address, name=user.name, authenticated_by="slack-signature", external=user.external
         )
 
-    def _tell(self, channel: str, root_ts: str, user: SlackUser) -> None:
+    def _tell(self, message: SlackMessage) -> None:
+        if message.deliveries[0] in self._told:
+            return  # of a mention we hear twice (SL7), and nothing of a stranger is in the store
+        self._told.append(message.deliveries[0])
+        user = message.user
         text = _STRANGER.format(id=f"{user.team}/{user.id}")
-        self._notice(self._channel.whisper(channel, root_ts, user.id, text))
+        # Slack shows an ephemeral reply only in a thread that has replies already.
+        root_ts = place_of(message.conversation)[1] if message.in_thread else ""
+        self._notice(self._channel.whisper(message.channel, root_ts, user.id, text))
 
     def _notice(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send without making Slack wait. Best effort: nothing has happened that it would have to report."""
