@@ -62,7 +62,7 @@ def test_secrets_are_hidden_from_the_model() -> None:
     """Tokens, keys and passwords in whatever people or tools wrote."""
     for secret in (
         "xoxb-1234567890-abcdefghij",
-        "sk-ant-REDACTED",
+        "sk-" + "a1B2" * 8,
         "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
         "AKIAIOSFODNN7EXAMPLE",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl",
