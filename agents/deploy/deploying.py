@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.deploy.command import Command, CommandResult, RunError, RunLost, run_once
+from agents.deploy.command import Command, CommandResult, RunError, RunLost, run_directory, run_once
 from agents.deploy.environments import Environment
 from agents.deploy.repository import Commit, Comparison, RepositoryError
 from agents.deploy.world import World, day, listed, named
@@ -175,7 +175,7 @@ async def _tag_before(world: World, name: str) -> str:
 async def _run(world: World, exact: ExactDeploy, context: ToolContext) -> ToolResult:
     environment = await world.environment(exact.environment)
     async with _alone(world.data_dir / "locks" / f"{environment.name}.lock", environment.name):
-        if not context.resumed:
+        if not run_directory(world.runs, context.call_id).exists():
             await _still_as_shown(world, environment, exact)
         tree = world.checkouts / hashlib.sha256(context.call_id.encode()).hexdigest()[:24]
         try:

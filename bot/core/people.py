@@ -14,9 +14,9 @@ RoleName = str
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and strict about the names of its fields."""
+    """A value: immutable, and strict about the names of its fields. Its errors never show what was in them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Actor(Frozen):

@@ -53,7 +53,8 @@ class Runner:
         running = asyncio.ensure_future(self._perform.run_tool(effect, log))
         try:
             while not running.done():
-                log = await self._deliver(await self._store.refresh(log), lease)
+                with suppress(StoreUnavailable):  # an outage of the store is no reason to stop a tool half-way
+                    log = await self._deliver(await self._store.refresh(log), lease)
                 await _first_of(running, grown())
             return await self._append(log, running.result(), lease)
         finally:
