@@ -143,7 +143,9 @@ def _preview(
     details = ""
     if found and current:
         size = f"{plural(found.files_changed, 'file')}, +{found.insertions} −{found.deletions}"
-        facts.append(Fact(label="Changes", value=f"{plural(found.ahead, 'new commit')}, {size}"))
+        commits = [f"{plural(found.ahead, 'new commit')}"] if found.ahead else []
+        commits += [f"{plural(found.behind, 'commit')} undone"] if found.behind else []
+        facts.append(Fact(label="Changes", value=", ".join([*commits, size]) if commits else "none"))
         if commit.sha == current.sha:
             warnings.append("Exactly this already runs there.")
         elif found.older:

@@ -124,13 +124,9 @@ def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
         )
     if r.doubtful(state):
         hint = "I first have to know what became of the interrupted call: please choose on the card above."
-        return whisper(_steered(state, event), event.by.address, hint).but(heard=state.seq)
-    state = _steered(state, event).but(idle=False, heard=state.seq)
+        return whisper(r.steered(state, event.by), event.by.address, hint).but(heard=state.seq)
+    state = r.steered(state, event.by).but(idle=False, heard=state.seq)
     return r.answered_by_message(state, event, open_question) if open_question else state
-
-
-def _steered(state: ThreadState, event: e.MessageReceived) -> ThreadState:
-    return state if event.by.id in state.steered_by else state.but(steered_by=(*state.steered_by, event.by.id))
 
 
 def _spent(state: ThreadState, event: e.ToolChosen | e.ModelFailed) -> ThreadState:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from bot.core import events as e
 from bot.core.builtins import STOP
+from bot.core.people import Actor
 from bot.core.state import Activity, ActivityStatus, Post, RequestCard, RequestState, RequestStatus, ThreadState, Vote
 from bot.core.values import Artifact, CallId
 
@@ -52,6 +53,8 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
         return _answered(state, one, event)
     if event.verdict == "deny":
         settled = replace(one, status="denied", decided_by=event.by, decided_at=event.at, text=event.text)
+        if event.text:  # what comes next answers to the reason: whoever gave it has shaped it (AP7)
+            state = steered(state, event.by)
         return _call_dropped(state.with_request(settled), one, f"denied by {event.by.name}").but(heard=state.seq)
     if event.digest != one.request.digest or any(vote.by.id == event.by.id for vote in one.votes):
         return state
@@ -75,8 +78,7 @@ def answered_by_message(state: ThreadState, event: e.MessageReceived, one: Reque
 
 def _answered(state: ThreadState, one: RequestState, event: e.DecisionMade) -> ThreadState:
     settled = replace(one, status="answered", decided_by=event.by, decided_at=event.at, text=event.text)
-    steered = state.steered_by if event.by.id in state.steered_by else (*state.steered_by, event.by.id)
-    state = state.with_request(settled).but(steered_by=steered)
+    state = steered(state.with_request(settled), event.by)
     if one.request.purpose == "in_doubt":
         return _doubt_settled(state, one, event)
     system = one.request.purpose != "model"
@@ -125,6 +127,11 @@ def withdrawn(state: ThreadState, status: RequestStatus, why: str) -> ThreadStat
     if call is None or call.phase in {"started", "in_doubt"}:
         return state
     return activity_is(state, call.id, "not_run", why).but(call=None)
+
+
+def steered(state: ThreadState, by: Actor) -> ThreadState:
+    """This actor's words shape the run from here on: under four eyes they cannot approve what comes of it."""
+    return state if by.id in state.steered_by else state.but(steered_by=(*state.steered_by, by.id))
 
 
 def activity_is(

@@ -336,3 +336,9 @@ def test_a_reply_answers_an_open_question() -> None:
     assert answered.state.requests[REQUEST_ID].text == "v1.4.0"
     assert next_step(answered.state, AGENT) == x.AskModel()
     assert answered.state.steered_by == ("ana", "lena")
+
+
+def test_whoever_gives_a_reason_for_a_denial_has_shaped_what_comes_next() -> None:
+    """AP7: under four eyes, proposing through a denial and then approving would be one pair of eyes."""
+    assert waiting(decided("deny", text="use v1.3.1")).state.steered_by == ("ana", "lena")
+    assert waiting(decided("deny")).state.steered_by == ("ana",)

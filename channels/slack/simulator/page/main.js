@@ -168,7 +168,9 @@ function arrived({ kind, data }) {
   if (kind !== "message" || data.channel !== here.channel) return;
   if (!data.thread_ts && data.user === me.id) mine.add(data.ts);
   const answered = data.user === state.bot && mine.delete(data.thread_ts);
-  if (answered && !here.thread && !NARROW.matches) go(here.channel, data.thread_ts);
+  // Follow one's newest question to its answer, unless a reply is being written elsewhere.
+  const writing = here.thread && $("thread-composer")?.value;
+  if (answered && !writing && !NARROW.matches) go(here.channel, data.thread_ts);
 }
 
 $("menu").append(icon("menu"));
