@@ -14,7 +14,6 @@ from agents.settings import AgentSettings
 from bot.core.agent import Agent
 from bot.core.protocols import Channel, Clock, Model
 from bot.kept import kept_token
-from bot.runtime.anthropic_model import AnthropicModel
 from bot.runtime.clock import SystemClock
 from bot.runtime.inbox import Inbox
 from bot.runtime.links import Links
@@ -134,14 +133,16 @@ class Switchboard:
         """Let go of every connection."""
         if self.slack:
             await self.slack.close()
-        if isinstance(self.model, AnthropicModel):
-            await self.model.close()
+        await self.model.close()
         await self.store.close()
 
 
 def _model(settings: Settings) -> Model:
     if not settings.model_is_on:
         return ScriptedModel()
+    # Its SDK takes a second to import, in every process and every command: only where it is used.
+    from bot.runtime.anthropic_model import AnthropicModel  # noqa: PLC0415
+
     return AnthropicModel(
         settings.anthropic_api_key.get_secret_value(),
         model=settings.anthropic_model,

@@ -21,7 +21,7 @@ def agent(settings: AgentSettings) -> Agent:
 
     return Agent(
         name="deploy",
-        purpose="Deploys releases, rolls back, and answers what runs where and what changed.",
+        purpose="Everything about releases: deploying, rolling back, what runs where, tags, commits, what changed.",
         prompt=texts.prompt("deploy"),
         tools=(*reading_tools(world), *writing_tools(world)),
         hand_offs=("triage",),

@@ -133,6 +133,11 @@ async def run_once(
                 await asyncio.to_thread(_launch, directory, key, command)
 
 
+def is_running(runs: Path, key: str) -> bool:
+    """Whether a run of this key is under way on this machine."""
+    return _state(run_directory(runs, key)) is _State.RUNNING
+
+
 def run_directory(runs: Path, key: str) -> Path:
     """Where the files of a key's run are; they are never deleted by this module."""
     return runs.absolute() / hashlib.sha256(key.encode()).hexdigest()[:32]

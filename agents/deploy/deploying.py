@@ -13,11 +13,10 @@ import os
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.deploy.command import Command, CommandResult, RunError, RunLost, run_directory, run_once
+from agents.deploy.command import Command, CommandResult, RunError, RunLost, is_running, run_directory, run_once
 from agents.deploy.environments import Environment
 from agents.deploy.repository import Commit, Comparison, RepositoryError
 from agents.deploy.world import World, day, listed, named
@@ -57,6 +56,8 @@ class ExactDeploy(BaseModel):
     """Full sha of what is deployed."""
     replaces: str
     """Full sha of what runs now; empty where nothing does. Something else there means that the card is out of date."""
+    rules: str
+    """Digest of the environment's entry in the deploy file: an approval holds for this command and these rules only."""
 
 
 def writing_tools(world: World) -> tuple[AnyTool, ...]:
@@ -95,7 +96,11 @@ async def _prepared(world: World, name: str, reference: str, context: PrepareCon
     except RepositoryError as error:
         raise ToolError(str(error)) from error
     exact = ExactDeploy(
-        environment=name, reference=reference, commit=commit.sha, replaces=current.sha if current else ""
+        environment=name,
+        reference=reference,
+        commit=commit.sha,
+        replaces=current.sha if current else "",
+        rules=rules_of(environment),
     )
     return Prepared(
         arguments=exact.model_dump(),
@@ -105,12 +110,15 @@ async def _prepared(world: World, name: str, reference: str, context: PrepareCon
 
 
 def _ruling(environment: Environment, context: PrepareContext) -> Ruling:
-    who = context.requester
-    if who.kind == "person" and not context.requester_roles & set(environment.requesters):
-        allowed = ", ".join(environment.requesters)
-        return must_not_run(f"{who.name} may not deploy to {environment.name}. It takes one of the roles: {allowed}.")
-    if who.kind == "unknown":
+    if not context.requesters or any(one.kind == "unknown" for one in context.requesters):
         return must_not_run(f"Nobody knows who asked for this, so it is not deployed to {environment.name}.")
+    for one in context.requesters:
+        if one.kind == "person" and not one.roles & set(environment.requesters):
+            allowed = ", ".join(environment.requesters)
+            return must_not_run(
+                f"{one.name} may not deploy to {environment.name}, and had a say in this. "
+                f"It takes one of the roles: {allowed}. Somebody who has one can ask in a new thread."
+            )
     if not environment.approvals:
         return may_run()
     return needs_approval(
@@ -176,25 +184,33 @@ async def _tag_before(world: World, name: str) -> str:
 
 async def _run(world: World, exact: ExactDeploy, context: ToolContext) -> ToolResult:
     environment = await world.environment(exact.environment)
-    async with _alone(world.data_dir / "locks" / f"{environment.name}.lock", environment.name):
-        if not run_directory(world.runs, context.call_id).exists():
-            await _still_as_shown(world, environment, exact)
-        tree = world.checkouts / hashlib.sha256(context.call_id.encode()).hexdigest()[:24]
-        try:
-            tree.parent.mkdir(parents=True, exist_ok=True)
-            await world.source().checkout(exact.commit, tree)
-            words = environment.deploy_command(commit=exact.commit, reference=exact.reference, run=context.call_id)
-            command = Command(words, tree, environment.time_limit_seconds)
-            result = await run_once(world.runs, context.call_id, command, on_output=context.output)
-        except RunLost as error:
-            raise OutcomeUnknown(f"The deploy command was started and its end is not known. {error}") from error
-        except (RepositoryError, RunError) as error:
-            raise ToolError(str(error), summary="it could not be started") from error
-        await asyncio.to_thread(shutil.rmtree, tree, ignore_errors=True)
-        return await _outcome(world, environment, exact, result)
+    if run_directory(world.runs, context.call_id).exists():
+        return await _carried_out(world, environment, exact, context)  # begun before: follow it to its end
+    async with _alone(world, environment, context.call_id):
+        await _still_as_shown(world, environment, exact)
+        return await _carried_out(world, environment, exact, context)
+
+
+async def _carried_out(world: World, environment: Environment, exact: ExactDeploy, context: ToolContext) -> ToolResult:
+    tree = world.checkouts / hashlib.sha256(context.call_id.encode()).hexdigest()[:24]
+    try:
+        tree.parent.mkdir(parents=True, exist_ok=True)
+        await world.source().checkout(exact.commit, tree)
+        words = environment.deploy_command(commit=exact.commit, reference=exact.reference, run=context.call_id)
+        command = Command(words, tree, environment.time_limit_seconds)
+        result = await run_once(world.runs, context.call_id, command, on_output=context.output)
+    except RunLost as error:
+        raise OutcomeUnknown(f"The deploy command was started and its end is not known. {error}") from error
+    except (RepositoryError, RunError) as error:
+        raise ToolError(str(error), summary="it could not be started") from error
+    await asyncio.to_thread(shutil.rmtree, tree, ignore_errors=True)
+    return await _outcome(world, environment, exact, result)
 
 
 async def _still_as_shown(world: World, environment: Environment, exact: ExactDeploy) -> None:
+    if exact.rules != rules_of(environment):
+        message = f"Not deployed: what deploy.toml says of {environment.name} has changed since this was prepared."
+        raise ToolError(message, summary="deploy.toml changed in the meantime")
     current = await world.current(environment)
     if (current.sha if current else "") != exact.replaces:
         now = current.short if current else "nothing"
@@ -238,16 +254,33 @@ def _ending(result: CommandResult) -> str:
 
 
 @asynccontextmanager
-async def _alone(path: Path, environment: str) -> AsyncGenerator[None]:
-    """One deploy at a time for an environment on this machine; across machines, `replaces` is the guard."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+async def _alone(world: World, environment: Environment, key: str) -> AsyncGenerator[None]:
+    """One deploy at a time for an environment on this machine; across machines, `replaces` is the guard.
+
+    A lock goes with the worker that holds it, a deploy command does not: so the run that began last is noted too.
+    """
+    locks = world.data_dir / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    noted = locks / f"{environment.name}.run"
+    busy = ToolError(
+        f"Not deployed: another deploy to {environment.name} is running. Try again when it is done.",
+        summary="another deploy is running",
+    )
+    file = os.open(locks / f"{environment.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            message = f"Not deployed: another deploy to {environment} is running. Try again when it is done."
-            raise ToolError(message, summary="another deploy is running") from error
+            raise busy from error
+        last = noted.read_text() if noted.exists() else ""
+        if last and last != key and is_running(world.runs, last):
+            raise busy
+        noted.write_text(key)
         yield
     finally:
         os.close(file)
+
+
+def rules_of(environment: Environment) -> str:
+    """SHA-256 (hex) of what the deploy file says of an environment: the command, and who decides."""
+    return hashlib.sha256(environment.model_dump_json().encode()).hexdigest()

@@ -14,6 +14,5 @@ def agent(settings: AgentSettings) -> Agent:
         name="triage",
         purpose="Reads a new message and hands it to the agent that fits, or says what the bot can do.",
         prompt=texts.prompt("triage"),
-        hand_offs=("deploy",),
         script=texts.script("triage"),
     )

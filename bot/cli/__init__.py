@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from bot.cli import dev, doctor, processes, slack, threads
 from bot.cli.board import Assemble
@@ -15,7 +18,8 @@ from bot.settings import SettingsError
 app = typer.Typer(
     name="bot",
     help="Switchboard: a chat-ops agent bot that a team owns and runs.\n\n"
-    "Begin with `bot dev`: the whole bot and a simulated Slack, without any account.",
+    "Begin with `bot dev`: the whole bot and a simulated Slack, without any account. "
+    "Settings come from the environment or from `.env`; `bot doctor` says what is set, missing or wrong.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -38,10 +42,11 @@ _TITLES: dict[type[Exception], str] = {
 }
 
 
-def run(assemble: Assemble) -> None:
+def run(assemble: Assemble, arguments: Sequence[str] | None = None) -> None:
     """Run a command; what is wrong with the set-up is told in a line, with exit code 2."""
     try:
-        app(obj=assemble)
+        app(arguments, obj=assemble)
     except tuple(_TITLES) as error:
-        Console(stderr=True).print(f"[bold red]{_TITLES[type(error)]}[/]\n{error}", highlight=False, soft_wrap=True)
+        text = f"[bold red]{_TITLES[type(error)]}[/]\n{escape(str(error))}"
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

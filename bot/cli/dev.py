@@ -23,7 +23,7 @@ from rich.console import Console
 from agents.deploy.sample import make_sample
 from bot.kept import kept_token
 from bot.runtime.private_server import reachable_redis, server_binary
-from bot.settings import Settings, load_settings
+from bot.settings import Settings, SettingsError, load_settings
 from channels.slack.simulator import SimulatedSlack, serve
 
 console = Console()
@@ -35,19 +35,31 @@ NO_MODEL = (
 
 
 def dev(
-    port: Annotated[int, typer.Option(help="The page's port; the bot's own is the next free one.", min=1)] = 8001,
+    port: Annotated[
+        int,
+        typer.Option(
+            help="Port of the page. The bot itself listens on PORT (8000). A port that is taken is passed over.",
+            min=1,
+            max=65535,
+        ),
+    ] = 8001,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Use the simulated Slack even if a real one is set up in .env.")
     ] = False,
 ) -> None:
     """Start everything: web, worker, a private Redis, and a simulated Slack to talk to in the browser.
 
-    With SLACK_BOT_TOKEN in `.env` it works in that workspace instead. What it keeps lies in DATA_DIR (`.data`).
+    With SLACK_BOT_TOKEN in `.env` it works in that workspace instead. What it keeps lies in DATA_DIR (`.data`), so
+    that the next start goes on where this one stopped. Ctrl-C stops it.
     """
     settings = load_settings()
     real_slack = settings.slack_is_on and not simulated
     data_dir = settings.data_dir.absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"DATA_DIR: {data_dir} cannot be made ({error.strerror})") from error
+    signal.signal(signal.SIGTERM, _interrupt)
     with reachable_redis(settings.redis_url, settings.data_dir) as url:
         redis = "REDIS_URL" if settings.redis_url else server_binary()[1]
         page_port, web_port = (_free_port(port), _free_port(settings.port))
@@ -169,7 +181,6 @@ def _greet(settings: Settings, redis: str, page_port: int | None, web_port: int,
 
 
 def _watch(children: Mapping[str, subprocess.Popen[bytes]], data_dir: Path) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
     while True:
         _report_dead(children, data_dir)
         time.sleep(0.5)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from agents.deploy import environments
 from agents.deploy.environments import ConfigurationError
 from agents.deploy.repository import Repository, RepositoryError
 from bot.cli.board import Board, assemble
 from bot.core.protocols import DeliveryError, ModelError, StoreUnavailable
-from bot.runtime.anthropic_model import AnthropicModel
-from bot.runtime.private_server import reachable_redis, server_binary
+from bot.runtime.people_file import PeopleFile, PeopleFileError
+from bot.runtime.private_server import NoServer, reachable_redis, server_binary
 from bot.settings import Settings, load_settings
 
 console = Console()
@@ -32,16 +34,23 @@ class Finding:
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the set-up: settings, Redis, Slack, the model, people, the deploy file.
+    """Check the set-up: Redis, Slack, the model, people, the deploy file, the API's keys. It changes nothing.
 
-    Exit code 1 if something is wrong.
+    ✓ works, – is off, ! works but you should know, ✗ is wrong. Exit code 1 if something is wrong, 2 if a setting
+    cannot even be read.
     """
     settings = load_settings()
-    findings = [*_people(settings), *asyncio.run(_deploy(settings)), *_web(settings)]
-    with reachable_redis(settings.redis_url, settings.data_dir) as url:
-        findings = [*asyncio.run(_services(assemble(context, settings, url))), *findings]
+    # The people file has its own line below; a mistake in it must not hide the others.
+    without_people = settings.model_copy(update={"people_file": Path(os.devnull)})
+    try:
+        with reachable_redis(settings.redis_url, settings.data_dir) as url:
+            findings = asyncio.run(_services(assemble(context, without_people, url)))
+    except NoServer as error:
+        findings = [Finding("bad", "Redis", str(error))]
+    findings += [*_people(settings), *asyncio.run(_deploy(settings)), *_web(settings)]
     for one in findings:
-        console.print(f"{_MARKS[one.mark]} [bold]{one.subject:<8}[/] {one.text}", highlight=False, soft_wrap=True)
+        text = f"{_MARKS[one.mark]} [bold]{one.subject:<8}[/] {escape(one.text)}"
+        console.print(text, highlight=False, soft_wrap=True)
     if any(one.mark == "bad" for one in findings):
         raise typer.Exit(1)
 
@@ -82,7 +91,7 @@ async def _slack(board: Board) -> Finding:
 
 
 async def _model(board: Board) -> Finding:
-    if not isinstance(board.model, AnthropicModel):
+    if not board.settings.model_is_on:
         return Finding("warn", "Model", "no model: scripted rules answer. Set ANTHROPIC_API_KEY to have a real one.")
     try:
         await board.model.ping()
@@ -92,11 +101,14 @@ async def _model(board: Board) -> Finding:
 
 
 def _people(settings: Settings) -> list[Finding]:
-    from bot.runtime.people_file import PeopleFile, PeopleFileError  # noqa: PLC0415
-
     if not settings.people_file.exists():
         return [
-            Finding("bad", "People", f"{settings.people_file} is not there, so the bot knows nobody. Set PEOPLE_FILE.")
+            Finding(
+                "bad",
+                "People",
+                f"{settings.people_file} is not there, so the bot knows nobody and nobody can approve anything. "
+                "Copy people.sample.toml to it, or set PEOPLE_FILE.",
+            )
         ]
     try:
         people = PeopleFile(settings.people_file).load()

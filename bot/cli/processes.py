@@ -18,7 +18,7 @@ _REACHABLE_SECONDS = 20.0
 
 
 def web(context: typer.Context) -> None:
-    """Serve webhooks, the API and its documentation (`/docs`), on HOST and PORT.
+    """Serve webhooks, the API and its documentation (`/docs`), on HOST (127.0.0.1) and PORT (8000).
 
     Any number of these may run. Each answers a webhook only after its event is stored.
     """

@@ -10,12 +10,12 @@ import typer
 from bot.settings import load_settings
 from channels.slack.manifest import manifest as app_manifest
 
-app = typer.Typer(help="Set up Slack.", no_args_is_help=True)
+app = typer.Typer(help="Set up Slack: print what its app configuration needs.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """Set up Slack."""
+    """Set up Slack: print what its app configuration needs."""
 
 
 @app.command()
@@ -25,9 +25,10 @@ def manifest(
     ] = False,
     name: Annotated[str, typer.Option(help="What the bot is called in Slack.")] = "Switchboard",
 ) -> None:
-    """Print the app manifest, to paste at api.slack.com/apps under “From a manifest”.
+    """Print the app manifest, to paste at https://api.slack.com/apps, “Create New App”, “From a manifest”.
 
-    Over HTTP it needs PUBLIC_URL, the address at which Slack reaches this bot.
+    Slack then shows what goes into `.env`: SLACK_BOT_TOKEN, and SLACK_SIGNING_SECRET (over HTTP, which needs
+    PUBLIC_URL, the address at which Slack reaches this bot) or SLACK_APP_TOKEN (Socket Mode).
     """
     public_url = load_settings().public_url
     if not socket_mode and not public_url:

@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from agents import FIRST_AGENT
@@ -20,10 +21,11 @@ from bot.core.events import Event, event_to_json
 from bot.core.log import Log
 from bot.core.people import Actor
 from bot.core.wording import cut
+from bot.runtime.inbox import MAX_MESSAGE_CHARACTERS
 from bot.runtime.private_server import reachable_redis
 from bot.settings import load_settings
 
-app = typer.Typer(help="Look at threads.", no_args_is_help=True)
+app = typer.Typer(help="Look at threads: what the bot was asked, did and waits for.", no_args_is_help=True)
 console = Console()
 T = TypeVar("T")
 
@@ -37,29 +39,29 @@ def list_threads(
     """List threads, the one touched last first."""
 
     async def find(board: Board) -> list[Log]:
-        return [await board.store.logs.load(one.thread_id) for one in await board.store.logs.recent(limit)]
+        found = [await board.store.logs.load(one.thread_id) for one in await board.store.logs.recent(limit)]
+        return [log for log in found if len(log)]
 
     logs = _with_board(context, find)
     if not logs:
         console.print('There are no threads yet. Start one with `bot launch "what is on production?"`.')
         return
     table = Table(
-        Column("thread", no_wrap=True),
-        "status",
-        "agent",
-        "events",
-        Column("touched", no_wrap=True),
+        Column("thread", no_wrap=True, min_width=25),  # whole, because `show` wants it
+        Column("status", no_wrap=True, min_width=9),
+        Column("agent", no_wrap=True, min_width=6),
+        Column("touched (UTC)", no_wrap=True, min_width=13),
         Column("begins", no_wrap=True, overflow="ellipsis"),
         box=None,
         pad_edge=False,
     )
     for log in logs:
         status = log.state.status
-        said = next((event.text for event in log.events if event.type == "message_received"), "")
-        touched = f"{log.events[-1].at:%Y-%m-%d %H:%M}"
+        said = next((event.text for event in log.events if event.type == "message_received"), "").replace("\n", " ")
+        touched = f"{log.events[-1].at:%m-%d %H:%M}"
         marked = f"[{_STYLES.get(status, '')}]{status}[/]" if status in _STYLES else status
-        table.add_row(log.thread_id, marked, log.state.agent, str(len(log)), touched, cut(said, 50))
-    console.print(table)
+        table.add_row(log.thread_id, marked, log.state.agent, touched, escape(cut(said, 50)))
+    console.print(table, width=None if console.is_terminal else 120, crop=console.is_terminal)
 
 
 @app.command()
@@ -78,16 +80,20 @@ def show(
             typer.echo(event_to_json(event))
         return
     state = log.state
-    console.print(f"[bold]{log.thread_id}[/]  {state.status}  agent {state.agent}  ${state.cost_usd:.4f}")
+    console.print(
+        f"[bold]{log.thread_id}[/]  {state.status}  agent {state.agent}  ${state.cost_usd:.4f}", highlight=False
+    )
     for one in state.pending:
         roles = ", ".join(one.request.rule.roles) if one.request.rule else "anybody it knows"
-        console.print(f"[yellow]waits for[/] {roles}: {one.request.prompt}  [dim]({one.request.id})[/]")
+        text = f"[yellow]waits for[/] {roles}: {escape(one.request.prompt)}  [dim]({one.request.id})[/]"
+        console.print(text, highlight=False, soft_wrap=True)
     for seq, event in enumerate(log.events, start=1):
         console.print(
-            f"[dim]{seq:>4}  {event.at:%m-%d %H:%M:%S}[/]  {event.type:<18} {_brief(event)}",
+            f"[dim]{seq:>4}  {event.at:%m-%d %H:%M:%S}[/]  {event.type:<18} {escape(_brief(event))}",
             highlight=False,
             no_wrap=True,
-            overflow="ellipsis",
+            overflow="ellipsis" if console.is_terminal else "ignore",
+            crop=console.is_terminal,
         )
 
 
@@ -96,7 +102,13 @@ def launch(
     message: Annotated[str, typer.Argument(help="What to ask, such as “what is on production?”.")],
     agent: Annotated[str, typer.Option(help="The agent that starts.")] = FIRST_AGENT,
 ) -> None:
-    """Launch an agent, as the API does. A running worker does the work; `bot threads show` tells how it goes."""
+    """Launch an agent, as the API does. A worker that runs elsewhere (`bot dev` or `bot worker`) does the work.
+
+    It says in no channel what it does: `bot threads show` tells how it goes.
+    """
+    if not message.strip() or len(message) > MAX_MESSAGE_CHARACTERS:
+        typer.echo(f"Write a message of 1 to {MAX_MESSAGE_CHARACTERS} characters.", err=True)
+        raise typer.Exit(2)
     name = getpass.getuser()
     by = Actor(kind="service", id=f"api:{name}", name=name, address=f"api:{name}", authenticated_by="shell")
 
@@ -107,18 +119,22 @@ def launch(
         return (await board.inbox.launch(agent, message, by)).thread_id or ""
 
     thread_id = _with_board(context, start)
-    console.print(f"Launched [bold]{thread_id}[/]. See how it goes: bot threads show {thread_id}")
+    typer.echo(f"Launched {thread_id}. See how it goes: bot threads show {thread_id}")
 
 
 def api_key(
     name: Annotated[str, typer.Argument(help="Who will use it; a person's id lets it act as that person.")],
 ) -> None:
-    """Make a key for the API: shows it once, and the hash that goes into API_KEYS."""
+    """Make a key for the API: shows it once, and the hash that goes into API_KEYS.
+
+    Only the hash is kept in the settings. API_KEYS takes several, with commas between them.
+    """
     if not name.replace("-", "").replace("_", "").isalnum():
         typer.echo("A name is made of letters, digits, - and _.", err=True)
         raise typer.Exit(2)
     key = f"sb_{secrets.token_urlsafe(32)}"
     typer.echo(f"The key, shown only now:  {key}")
+    typer.echo(f"Callers send the header:  Authorization: Bearer {key}")
     typer.echo(f"Add to API_KEYS:          {name}:{hashlib.sha256(key.encode()).hexdigest()}")
 
 
@@ -128,7 +144,7 @@ def _with_board(context: typer.Context, work: Callable[[Board], Awaitable[T]]) -
     async def run(url: str) -> T:
         board = assemble(context, settings, url)
         try:
-            await board.store.connection.wait_until_reachable(timeout_seconds=3)
+            await board.store.connection.wait_until_reachable(timeout_seconds=1)
             return await work(board)
         finally:
             await board.close()
@@ -153,4 +169,4 @@ def _brief(event: Event) -> str:
             text = f"{event.verdict} by {event.by.name}"
         case _:
             text = json.dumps(fields, ensure_ascii=False) if fields else ""
-    return cut(text.replace("\n", " ⏎ ").replace("[", r"\["), 150)
+    return cut(text.replace("\n", " ⏎ "), 150)

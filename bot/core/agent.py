@@ -14,7 +14,7 @@ class Agent:
 
     name: str
     purpose: str
-    """One line: what it is for. Other agents read it to decide whom to hand a thread to."""
+    """One line: what it is for. The first agent reads it to decide whom to hand a thread to."""
     prompt: str
     """The system prompt, from `prompts/<name>.md`."""
     tools: tuple[AnyTool, ...] = ()

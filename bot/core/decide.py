@@ -79,7 +79,7 @@ def what_became_of(one: RequestState) -> str:
     by = f" by {one.decided_by.name}" if one.decided_by else ""
     at = f" at {one.decided_at:%H:%M} UTC" if one.decided_at else ""
     already = "" if one.status in {"expired", "superseded"} else "already "
-    return f"This was {already}{_FINAL.get(one.status, one.status)}{by}{at}. Your click changed nothing."
+    return f"This was {already}{_FINAL.get(one.status, one.status)}{by}{at}. That changed nothing."
 
 
 def _problem(one: RequestState, attempt: Attempt, people: People, at: datetime) -> tuple[str, str] | None:
@@ -87,7 +87,7 @@ def _problem(one: RequestState, attempt: Attempt, people: People, at: datetime) 
     if one.status != "pending":
         return "late", what_became_of(one)
     if request.expires_at and at >= request.expires_at:
-        return "expired", "This request has timed out. Your click changed nothing; ask again if it is still wanted."
+        return "expired", "This request has timed out. That changed nothing; ask again if it is still wanted."
     if (attempt.verdict == "answer") != (request.kind == "question"):
         wanted = "an answer" if request.kind == "question" else "approve or deny"
         return "kind", f"This request wants {wanted}."

@@ -243,6 +243,8 @@ class PostSent(Recorded):
     """The channel's own reference to it, for updates."""
     face: str
     """What it showed."""
+    conversation: Conversation | None = None
+    """The conversation that it began, where there was none yet: the thread goes on there."""
 
 
 class PostFailed(Recorded):

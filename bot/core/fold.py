@@ -228,6 +228,7 @@ def _posted(state: ThreadState, event: e.PostSent | e.PostFailed | e.PostRetryDu
                 return _without(state, post)
             return state.with_post(replace(post, attempts=post.attempts + 1, blocked=True, in_doubt=event.in_doubt))
         case e.PostSent():
+            state = state.but(conversation=event.conversation or state.conversation)
             shown = replace(post, ref=event.ref, shown=event.face, attempts=0, in_doubt=False, blocked=False)
             return _without(state, post) if is_settled(state, shown) else state.with_post(shown)
 

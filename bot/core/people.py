@@ -107,6 +107,13 @@ class People:
             for person in able
         )
 
+    def requester(self, actor_id: str) -> tuple[str, Literal["person", "service", "unknown"], frozenset[RoleName]]:
+        """Name, kind and present roles of somebody whose id a log has."""
+        if actor_id.startswith("api:"):
+            return actor_id.removeprefix("api:"), "service", frozenset()
+        person = self._by_id.get(actor_id)
+        return (person.name, "person", frozenset(person.roles)) if person else (actor_id, "unknown", frozenset())
+
     def roles_of(self, actor: Actor) -> frozenset[RoleName]:
         """The roles an actor holds now. Nobody but a known person holds any."""
         person = self._by_id.get(actor.id) if actor.kind == "person" else None

@@ -62,14 +62,14 @@ def _take_up(call: Call, agent: Agent) -> x.Effect:
 
 
 def _ask(state: ThreadState, agent: Agent) -> x.Effect | None:
-    if state.model_blocked:
-        return None
     if state.model_problem in _END_OF_RUN:
         return x.FinishRun(_END_OF_RUN[state.model_problem], by_model=False)
     if state.model_problem == "rejected" or state.model_failures >= agent.max_failures:
         return x.OpenRequest(
             _limit("model_trouble", f"The model gives no usable answer. {state.last_error} Shall I try again?")
         )
+    if state.model_blocked:
+        return None
     failing = next((tool for tool, count in state.failures.items() if count >= agent.max_failures), None)
     if failing:
         times = plural(state.failures[failing], "time")
@@ -109,6 +109,8 @@ def _doubt(state: ThreadState, call: Call) -> x.RequestDraft:
 
 
 def _carry_out(state: ThreadState, call: Call, agent: Agent) -> x.Effect | None:
+    if call.phase in {"prepared", "approved"} and agent.tool(call.tool) is None:
+        return x.RefuseCall(call.id, f"There is no tool called {call.tool!r} any more, so it was not run.")
     match call.phase:
         case "chosen":
             return _begin(call, agent)

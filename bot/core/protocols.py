@@ -66,6 +66,14 @@ class Model(Protocol):
         """The next call. Raises ModelError."""
         ...
 
+    async def ping(self) -> None:
+        """Whether it can be asked. Raises ModelError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
 
 # --- channels
 

@@ -1,6 +1,6 @@
 """What becomes of requests: the part of the fold that opens, decides, expires and withdraws them.
 
-The five final states are final (AP1): nothing here moves a request out of one.
+A final state is final (AP1): nothing here moves a request out of one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from bot.core.builtins import STOP
 from bot.core.people import Actor
 from bot.core.state import Activity, ActivityStatus, Post, RequestCard, RequestState, RequestStatus, ThreadState, Vote
 from bot.core.values import Artifact, CallId
+from bot.core.wording import normalise
 
 
 def open_question(state: ThreadState) -> RequestState | None:
@@ -73,7 +74,8 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
 def answered_by_message(state: ThreadState, event: e.MessageReceived, one: RequestState) -> ThreadState:
     """A reply in the thread answers the open question."""
     settled = replace(one, status="answered", decided_by=event.by, decided_at=event.at, text=event.text)
-    return _goes_on(state.with_request(settled), one, stop=False)
+    stop = one.request.purpose != "model" and normalise(event.text) == normalise(STOP)
+    return _goes_on(state.with_request(settled), one, stopped_by=event.by if stop else None)
 
 
 def _answered(state: ThreadState, one: RequestState, event: e.DecisionMade) -> ThreadState:
@@ -81,13 +83,13 @@ def _answered(state: ThreadState, one: RequestState, event: e.DecisionMade) -> T
     state = steered(state.with_request(settled), event.by)
     if one.request.purpose == "in_doubt":
         return _doubt_settled(state, one, event)
-    system = one.request.purpose != "model"
-    state = _goes_on(state, one, stop=system and event.text == STOP)
-    return state.but(stop_reason=f"Stopped, as {event.by.name} asked.") if state.stop_reason else state
+    stop = one.request.purpose != "model" and event.text == STOP
+    return _goes_on(state, one, stopped_by=event.by if stop else None)
 
 
-def _goes_on(state: ThreadState, one: RequestState, *, stop: bool) -> ThreadState:
-    state = state.but(heard=state.seq, stop_reason=STOP if stop else "")
+def _goes_on(state: ThreadState, one: RequestState, *, stopped_by: Actor | None) -> ThreadState:
+    reason = f"Stopped, as {stopped_by.name} asked." if stopped_by else ""
+    state = state.but(heard=state.seq, stop_reason=reason)
     if one.request.purpose == "model":
         own = state.call is not None and state.call.id == one.request.call_id
         return state.but(call=None) if own else state

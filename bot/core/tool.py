@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from bot.core.people import Actor, RoleName
+from bot.core.people import RoleName
 from bot.core.values import ApprovalRule, CallId, Fact, Prepared, Preview, ThreadId, may_run, needs_approval
 from bot.core.wording import cut
 
@@ -50,12 +50,22 @@ class ToolResult:
 
 
 @dataclass(frozen=True)
+class Requester:
+    """Somebody who asked for a run, or had a say in it."""
+
+    id: str
+    name: str
+    kind: Literal["person", "service", "unknown"]
+    roles: frozenset[RoleName] = frozenset()
+
+
+@dataclass(frozen=True)
 class PrepareContext:
     """What may matter for a ruling."""
 
     thread_id: ThreadId
-    requester: Actor
-    requester_roles: frozenset[RoleName]
+    requesters: tuple[Requester, ...]
+    """Everybody whose words shaped this run; the one who started it first. A call needs the rights of each of them."""
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ class Request(Frozen):
     """Who may decide; None: anybody the bot knows."""
     deciders: tuple[Actor, ...] = ()
     """Who could decide when it was made, for people to read; who may is looked up again at the decision (AP7)."""
+    asked_by: str = ""
+    """Their names, for people to read."""
     requesters: tuple[str, ...] = ()
     """Ids of the actors who asked for this run or steered it before the request was made."""
     expires_at: datetime | None = None

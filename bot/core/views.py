@@ -48,6 +48,7 @@ class CardView:
     dangerous: bool = False
     deciders: tuple[Actor, ...] = ()
     """Who may decide, as it was when the request was made; the check is made again at the decision."""
+    asked_by: str = ""
     expires_at: float | None = None
     """Unix seconds."""
     status: str = ""
@@ -93,6 +94,7 @@ def _request_view(state: ThreadState, one: RequestState) -> CardView:
         risk=request.rule.risk if request.rule else "low",
         dangerous=request.kind == "approval" and request.rule is not None and request.rule.risk == "high",
         deciders=request.deciders,
+        asked_by=request.asked_by,
         expires_at=request.expires_at.timestamp() if request.expires_at and one.status == "pending" else None,
         status=status,
         mood=mood,

@@ -143,12 +143,16 @@ def tool_definitions(agent: Agent, *, strict: bool) -> list[dict[str, Any]]:
         definitions.append(
             {
                 "name": tool.name,
-                "description": tool.description,
+                "description": _description(agent, tool.name, tool.description),
                 "input_schema": _schema(tool.arguments, strict=strict),
                 **({"strict": True} if strict else {}),
             }
         )
     return definitions
+
+
+def _description(agent: Agent, name: str, text: str) -> str:
+    return f"{text} There are: {', '.join(agent.hand_offs)}." if name == HAND_OFF else text
 
 
 def _schema(arguments: type[BaseModel], *, strict: bool) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class ThreadFull(Exception):  # noqa: N818 an answer, not a mistake
     """The thread takes no more events from outside."""
 
 
+class ConversationTaken(Exception):  # noqa: N818 an answer, not a mistake
+    """The conversation belongs to another thread, whose id this carries."""
+
+
 @dataclass(frozen=True)
 class Inbound:
     """A message that a channel has verified."""
@@ -104,11 +108,27 @@ class Inbox:
         return bound or thread_id_for(f"{conversation.channel}:{conversation.ref}")
 
     async def launch(
-        self, agent: str, text: str, by: Actor, *, conversation: Conversation | None = None, key: str | None = None
+        self,
+        agent: str,
+        text: str,
+        by: Actor,
+        *,
+        conversation: Conversation | None = None,
+        bind: bool = False,
+        key: str | None = None,
     ) -> Received:
-        """Start an agent without a message in a channel. The same `key` of the same caller launches once."""
+        """Start an agent without a message in a channel. The same `key` of the same caller launches once.
+
+        `bind`: replies in the conversation belong to this thread from the beginning; without it, from the first post
+        on, which then is what people reply to. Raises ConversationTaken where it belongs to another thread.
+        """
         seed = f"launch:{by.id}:{key}" if key else f"launch:{secrets.token_hex(16)}"
         thread_id = thread_id_for(seed)
+        if conversation and bind:
+            owner = await self.thread_of(conversation)
+            if owner != thread_id and len(await self._store.load(owner)):
+                raise ConversationTaken(owner)
+            await self._store.bind(conversation, thread_id)
         message = self._message(text, by, seed)
         launch = ThreadLaunched(at=message.at, agent=agent, by=by, conversation=conversation)
         appended = await self._store.receive(thread_id, (launch, message), deliveries=(seed,), expect=0)

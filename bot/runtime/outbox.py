@@ -57,7 +57,9 @@ class Outbox:
             return self._failed(post, face, error)
         if delivered.conversation:
             await self._store.bind(delivered.conversation, log.thread_id)
-        return PostSent(at=self._clock.now(), post_id=post.id, ref=delivered.ref, face=face)
+        return PostSent(
+            at=self._clock.now(), post_id=post.id, ref=delivered.ref, face=face, conversation=delivered.conversation
+        )
 
     def _failed(self, post: Post, face: str, error: DeliveryError) -> PostFailed:
         now = self._clock.now()

@@ -18,11 +18,11 @@ from bot.core import effects as x
 from bot.core import events as e
 from bot.core.agent import Agent
 from bot.core.log import Log
-from bot.core.people import SYSTEM, Actor, People
+from bot.core.people import Actor, People
 from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
-from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, ToolContext, ToolError, ToolResult
+from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Requester, ToolContext, ToolError, ToolResult
 from bot.core.values import Artifact, CallId, Request
 from bot.core.wording import cut
 from bot.runtime.outbox import Outbox
@@ -147,9 +147,8 @@ class Perform:
 
     async def _prepare(self, call: Call, log: Log) -> e.Event:
         tool = self.agent_of(log).tool(call.tool)
-        requester = log.state.requester or SYSTEM
-        roles = self._people().roles_of(requester)
-        context = PrepareContext(thread_id=log.thread_id, requester=requester, requester_roles=roles)
+        ids = log.state.steered_by or ((log.state.requester.id,) if log.state.requester else ())
+        context = PrepareContext(log.thread_id, tuple(self._requester(one) for one in ids))
         if tool is None:
             return self._failed(call, ToolError(f"There is no tool called {call.tool!r}."), 0.0)
         try:
@@ -172,13 +171,18 @@ class Perform:
             )
         return e.ToolStarted(at=at, call_id=call.id, place=self._place)
 
+    def _requester(self, actor_id: str) -> Requester:
+        name, kind, roles = self._people().requester(actor_id)
+        return Requester(actor_id, name, kind, roles)
+
     def _request(self, draft: x.RequestDraft, log: Log, at: datetime) -> Request:
         rule, place = draft.rule, log.state.conversation
         barred = draft.requesters if rule and rule.four_eyes else ()
         deciders = (
             self._people().deciders(rule.roles, barred=barred, channel=place.channel if place else "") if rule else ()
         )
-        return _request(draft, deciders, at)
+        asked_by = ", ".join(self._requester(one).name for one in draft.requesters)
+        return _request(draft, deciders, asked_by, at)
 
     async def _finished(self, call: Call, result: ToolResult, seconds: float) -> e.ToolFinished:
         text, artifact = redact(result.text), None
@@ -223,7 +227,7 @@ async def _within(seconds: float, work: Awaitable[T]) -> T:
         return await work
 
 
-def _request(draft: x.RequestDraft, deciders: tuple[Actor, ...], at: datetime) -> Request:
+def _request(draft: x.RequestDraft, deciders: tuple[Actor, ...], asked_by: str, at: datetime) -> Request:
     expires_at = at + timedelta(seconds=draft.life_seconds) if draft.life_seconds else None
     return Request(
         id=secrets.token_urlsafe(24),
@@ -239,6 +243,7 @@ def _request(draft: x.RequestDraft, deciders: tuple[Actor, ...], at: datetime) -
         digest=draft.digest,
         rule=draft.rule,
         deciders=deciders,
+        asked_by=asked_by,
         requesters=draft.requesters,
         expires_at=expires_at,
     )

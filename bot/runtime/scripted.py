@@ -77,6 +77,12 @@ class ScriptedModel:
         """Says plainly that there is no model."""
         return NAME
 
+    async def ping(self) -> None:
+        """It is always there."""
+
+    async def close(self) -> None:
+        """It holds nothing."""
+
     async def choose(self, agent: Agent, log: Log) -> Choice:
         """The call of the first rule that fits."""
         cue = _cue(log)

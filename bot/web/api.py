@@ -18,7 +18,7 @@ from bot.core.log import Log
 from bot.core.people import Actor
 from bot.core.protocols import ThreadStore
 from bot.core.values import Conversation, ThreadId
-from bot.runtime.inbox import Control, Inbox, ThreadFull, UnknownThread
+from bot.runtime.inbox import Control, ConversationTaken, Inbox, ThreadFull, UnknownThread
 from bot.web.api_models import (
     ErrorOut,
     LaunchIn,
@@ -110,7 +110,13 @@ async def launch(desk: Desk, by: By, body: LaunchIn, response: Response) -> Thre
     if body.agent not in desk.agents:
         raise Problem(422, f"There is no agent {body.agent!r}. There are: {', '.join(desk.agents)}.")
     place = Conversation(channel=body.conversation.channel, ref=body.conversation.ref) if body.conversation else None
-    received = await desk.inbox.launch(body.agent, body.message, by, conversation=place, key=body.idempotency_key)
+    in_thread = place is not None and "/" in place.ref
+    try:
+        received = await desk.inbox.launch(
+            body.agent, body.message, by, conversation=place, bind=in_thread, key=body.idempotency_key
+        )
+    except ConversationTaken as error:
+        raise Problem(409, f"This conversation belongs to thread {error}. Send it a message instead.") from error
     response.status_code = 201 if received.outcome == "launched" else 200
     return ThreadOut.of(await desk.log(received.thread_id or ""))
 

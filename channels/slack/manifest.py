@@ -11,7 +11,6 @@ BOT_SCOPES = (
     "im:history",  # direct messages
     "mpim:history",
     "chat:write",  # answers and cards
-    "users:read",  # names of people
 )
 BOT_EVENTS = ("app_mention", "message.channels", "message.groups", "message.im", "message.mpim")
 

@@ -15,6 +15,7 @@ _BOLD = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*|__(?=\S)(.+?)(?<=\S)__")
 _STRIKE = re.compile(r"~~(?=\S)(.+?)(?<=\S)~~")
 _LINK = re.compile(r"\[([^\]\n]{1,500})\]\((https?://[^\s)]{1,1500})\)")
 _CODE = re.compile(r"(`[^`\n]+`)")
+_MADE_LINK = re.compile(r"(<[^>]*>)")
 _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
 
 
@@ -56,7 +57,11 @@ def _inline(line: str) -> str:
 
 
 def _marks(text: str) -> str:
-    text = _LINK.sub(_linked, text)
+    parts = _MADE_LINK.split(_LINK.sub(_linked, text))
+    return "".join(part if index % 2 else _emphasis(part) for index, part in enumerate(parts))
+
+
+def _emphasis(text: str) -> str:
     text = _BOLD.sub(lambda found: f"*{found[1] or found[2]}*", text)
     return _STRIKE.sub(r"~\1~", text)
 
@@ -64,7 +69,8 @@ def _marks(text: str) -> str:
 def _linked(found: re.Match[str]) -> str:
     # The address is shown beside another label, so that a link cannot pretend to lead somewhere else.
     label, address = found[1].replace("|", "/"), found[2].replace("|", "%7C")
-    return f"<{address}|{label}>" if label in address else f"{label} (<{address}>)"
+    plain = address.partition("://")[2].rstrip("/")
+    return f"<{address}|{label}>" if label in {address, plain} else f"{label} (<{address}>)"
 
 
 def cut_escaped(text: str, limit: int, note: str = "… [cut]") -> str:
@@ -87,23 +93,23 @@ def split(text: str, limit: int) -> list[str]:
     room = limit - 8  # for the fences that a cut adds
     for line in text.split("\n"):
         for part in _chunks(line, room):
-            if size + len(part) + 1 > room and current:
+            opening = ["```"] if in_fence else []
+            if size + len(part) + 1 > room and current != opening:
                 pieces.append("\n".join([*current, "```"] if in_fence else current))
                 current, size = (["```"], 4) if in_fence else ([], 0)
             current.append(part)
             size += len(part) + 1
             if part.strip() == "```":
                 in_fence = not in_fence
-    if any(line.strip() for line in current):
-        pieces.append("\n".join(current))
-    return pieces
+    pieces.append("\n".join(current))
+    return [piece for piece in pieces if piece.strip()]
 
 
 def _chunks(line: str, room: int) -> list[str]:
     chunks: list[str] = []
-    while len(line) > room:
-        head = cut_escaped(line, room, "")
-        head = head or line[:room]
+    at = 0
+    while len(line) - at > room:
+        head = cut_escaped(line[at : at + room + 1], room, "") or line[at : at + room]
         chunks.append(head)
-        line = line[len(head) :]
-    return [*chunks, line]
+        at += len(head)
+    return [*chunks, line[at:]]

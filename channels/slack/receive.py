@@ -16,7 +16,7 @@ from bot.core.values import Conversation, RequestId
 
 MAX_AGE_SECONDS = 300
 CHANNEL = "slack"
-_HUMAN_SUBTYPES = frozenset({None, "file_share", "thread_broadcast"})
+_HUMAN_SUBTYPES = (None, "file_share", "thread_broadcast")
 _MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")
 _ENTITY = re.compile(r"<([@#!]?)([^>|]+)(?:\|([^>]*))?>")
 
@@ -66,6 +66,8 @@ class SlackMessage:
     text: str
     addressed: bool
     """A mention or a direct message: it may start a thread."""
+    in_thread: bool
+    """Part of a thread already. Elsewhere Slack would not show a reply to one person only."""
     deliveries: tuple[str, ...]
     """Its event id, and the id that all events about this message share (SL6, SL7)."""
 
@@ -111,7 +113,7 @@ def place_of(conversation: Conversation) -> tuple[str, str]:
 def read_message(body: Json) -> SlackMessage | None:
     """A message from an `event_callback`, or None for what is no message of a person (SL9)."""
     event = _dict(body, "event")
-    kind, subtype, user_id = event.get("type"), event.get("subtype"), _text(event, "user")
+    kind, subtype, user_id = _text(event, "type"), event.get("subtype"), _text(event, "user")
     if kind not in {"message", "app_mention"} or subtype not in _HUMAN_SUBTYPES:
         return None
     bot_user = _bot_user(body)
@@ -130,13 +132,14 @@ def read_message(body: Json) -> SlackMessage | None:
         channel=channel,
         text=plain_text(text, bot_user),
         addressed=mentioned or event.get("channel_type") == "im",
+        in_thread=bool(_text(event, "thread_ts")),
         deliveries=tuple(filter(None, (shared_id, _prefixed("slack:event:", _text(body, "event_id"))))),
     )
 
 
 def read_click(body: Json) -> SlackClick | None:
     """A click from a `block_actions` payload, or None where it is not on a card of ours."""
-    actions = cast("list[Json]", body.get("actions") or [])
+    actions = _dicts(body, "actions")
     container = _dict(body, "container")
     message_ts = _text(container, "message_ts")
     channel = _text(container, "channel_id") or _text(_dict(body, "channel"), "id")
@@ -167,9 +170,11 @@ def read_submission(body: Json) -> SlackSubmission | None:
     if user is None or not view:
         return None
     values: dict[str, str] = {}
-    for block_id, inputs in _dict(_dict(view, "state"), "values").items():
-        for field in cast("Json", inputs).values():
-            values[block_id] = _text(cast("Json", field), "value")
+    entered = _dict(_dict(view, "state"), "values")
+    for block_id in entered:
+        inputs = _dict(entered, block_id)
+        for action_id in inputs:
+            values[block_id] = _text(_dict(inputs, action_id), "value")
     return SlackSubmission(
         user=user,
         callback=_text(view, "callback_id"),
@@ -209,15 +214,18 @@ def _user(body: Json) -> SlackUser | None:
 
 def _home(body: Json) -> str:
     """The workspace that the bot is installed in."""
-    granted = cast("list[Json]", body.get("authorizations") or [])
-    return (
-        (_text(granted[0], "team_id") if granted else "") or _text(body, "team_id") or _text(_dict(body, "team"), "id")
-    )
+    granted = _text(_granted(body), "team_id")
+    return granted or _text(body, "team_id") or _text(_dict(body, "team"), "id")
 
 
 def _bot_user(body: Json) -> str:
-    granted = cast("list[Json]", body.get("authorizations") or [])
-    return _text(granted[0], "user_id") if granted else ""
+    return _text(_granted(body), "user_id")
+
+
+def _granted(body: Json) -> Json:
+    """Our installation in the workspace that the event is about."""
+    granted = _dicts(body, "authorizations")
+    return granted[0] if granted else {}
 
 
 def _dict(body: Json, key: str) -> Json:
@@ -225,9 +233,16 @@ def _dict(body: Json, key: str) -> Json:
     return cast("Json", value) if isinstance(value, dict) else {}
 
 
+def _dicts(body: Json, key: str) -> list[Json]:
+    value = body.get(key)
+    listed = cast("list[object]", value) if isinstance(value, list) else []
+    return [cast("Json", one) for one in listed if isinstance(one, dict)]
+
+
 def _text(body: Json, key: str) -> str:
     value = body.get(key)
-    return value if isinstance(value, str) else ""
+    # JSON can carry half a character, which nothing after us could store.
+    return value.encode("utf-8", "ignore").decode() if isinstance(value, str) else ""
 
 
 def _prefixed(prefix: str, text: str) -> str:

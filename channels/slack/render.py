@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from bot.core.people import Actor
 from bot.core.protocols import Outgoing
@@ -18,9 +18,12 @@ from bot.core.wording import cut
 from channels.slack.mrkdwn import clean, cut_escaped, escape, from_markdown, split
 
 Block = dict[str, Any]
+T = TypeVar("T")
 
 MAX_SECTION = 3_000
-MAX_BLOCKS = 50
+MAX_HEADER = 150
+MAX_MESSAGE = 12_500
+"""What the blocks of a message may hold together: Slack refuses more than about 13,200 characters."""
 MAX_FALLBACK = 3_000
 MAX_ANSWER_PIECES = 4
 """Sections of an answer; longer ones end in a link to the whole text."""
@@ -33,6 +36,9 @@ _MARKS: dict[Mood, str] = {
 }
 _USER_ID = re.compile(r"[UW][A-Z0-9]{2,30}")
 _RISKS = {"low": "low risk", "medium": "medium risk", "high": ":warning: high risk"}
+_MAX_LABEL = 75
+_SCRAP = 40
+"""Less than this of a text says nothing."""
 _MAX_BUTTONS = 5
 """More choices than this become a select."""
 
@@ -66,9 +72,8 @@ def render_view(view: View, *, full_text_url: str = "", artifact_url: str = "") 
 def _say(view: SayView, full_text_url: str) -> SlackPost:
     pieces = split(from_markdown(view.text), MAX_SECTION)
     kept = pieces[:MAX_ANSWER_PIECES] or [" "]
-    blocks = [_section(piece) for piece in kept]
-    if view.tone != "answer":
-        blocks = [_context(cut_escaped(kept[0], MAX_SECTION))]
+    block = _section if view.tone == "answer" else _context
+    blocks = [block(piece) for piece in kept]
     if len(pieces) > len(kept):
         blocks.append(_context(_rest(f"… cut here, of {len(view.text)} characters.", full_text_url)))
     return SlackPost(cut_escaped(escape(view.text), MAX_FALLBACK), blocks)
@@ -78,34 +83,63 @@ def _rest(note: str, url: str) -> str:
     return f"{note} <{url}|Read all of it>" if url else f"{note} The whole text is in the thread's log."
 
 
+class _Room:
+    """What a message may still hold. Whether anything did not fit is remembered, so that it can be said."""
+
+    def __init__(self, characters: int) -> None:
+        self._left = characters
+        self.cut = False
+
+    def fit(self, escaped: str, most: int) -> str:
+        """As much of an escaped text as there is room for; nothing, where that would be a mere scrap."""
+        limit = min(most, self._left)
+        kept = escaped if len(escaped) <= limit else cut_escaped(escaped, limit) if limit > _SCRAP else ""
+        self._left -= len(kept)
+        self.cut = self.cut or kept != escaped
+        return kept
+
+    def first(self, things: tuple[T, ...], most: int) -> tuple[T, ...]:
+        """The first of them."""
+        self.cut = self.cut or len(things) > most
+        return things[:most]
+
+
 def _card(view: CardView, full_text_url: str, artifact_url: str) -> SlackPost:
     heading = {"approval": "Approval needed", "question": "Question", "activity": ""}[view.kind]
     title = clean(view.title)
+    ending = [*_standing(view, artifact_url), *_actions(view)]
+    room = _Room(MAX_MESSAGE - MAX_HEADER - _characters(ending))
     blocks: list[Block] = []
     if view.kind == "question":
-        blocks.append(_section(f"*{cut_escaped(escape(title), MAX_SECTION - 2)}*"))
+        blocks.append(_section(f"*{room.fit(escape(title), 2_000)}*"))
     else:
-        blocks.append({"type": "header", "text": {"type": "plain_text", "text": cut(title, 150), "emoji": False}})
-    if view.context:
-        blocks.append(_section(cut_escaped(escape(view.context), MAX_SECTION)))
-    if view.facts:
-        fields = [_mrkdwn(f"*{escape(fact.label)}*\n{cut_escaped(escape(fact.value), 1900)}") for fact in view.facts]
-        blocks += [{"type": "section", "fields": fields[at : at + 10]} for at in range(0, min(len(fields), 30), 10)]
-    blocks += [_section(f":warning: *{cut_escaped(escape(warning), 2900)}*") for warning in view.warnings[:5]]
-    if view.details:
-        blocks += _details(view.details, full_text_url)
-    blocks += _standing(view, artifact_url)
-    blocks += _actions(view)
+        blocks.append({"type": "header", "text": _plain(cut(title, MAX_HEADER))})
+    if view.context and (context := room.fit(escape(view.context), MAX_SECTION)):
+        blocks.append(_section(context))
+    blocks += _facts(view, room)
+    warnings = (room.fit(escape(warning), 400) for warning in room.first(view.warnings, 5))
+    blocks += [_section(f":warning: *{warning}*") for warning in warnings if warning]
+    if view.details and (details := room.fit(escape(view.details).replace("```", "'''"), MAX_SECTION - 10)):
+        blocks.append(_section(f"```\n{details}\n```"))
+    if any(len(choice) > _MAX_LABEL for choice in view.choices) and view.open:
+        whole = "\n".join(f"• {escape(choice)}" for choice in view.choices)
+        blocks.append(_section(room.fit(whole, MAX_SECTION)))
+    if room.cut:
+        blocks.append(_context(_rest("… cut here.", full_text_url)))
     state = f" — {view.status}" if view.status else ""
     fallback = f"{heading}: {title}{state}" if heading and view.open else f"{title}{state}"
-    return SlackPost(cut_escaped(escape(fallback), MAX_FALLBACK), blocks[:MAX_BLOCKS])
+    return SlackPost(cut_escaped(escape(fallback), MAX_FALLBACK), [*blocks, *ending])
 
 
-def _details(details: str, full_text_url: str) -> list[Block]:
-    text = escape(details).replace("```", "'''")
-    shown = cut_escaped(text, MAX_SECTION - 10)
-    blocks = [_section(f"```\n{shown}\n```")]
-    return [*blocks, _context(_rest("… cut here.", full_text_url))] if shown != text else blocks
+def _facts(view: CardView, room: _Room) -> list[Block]:
+    facts = room.first(view.facts, 30)
+    each = max(200, min(1_900, 4_000 // max(1, len(facts))))
+    fields = [
+        _mrkdwn(f"*{cut_escaped(escape(fact.label), 90)}*\n{value}")
+        for fact in facts
+        if (value := room.fit(escape(fact.value) or "–", each))
+    ]
+    return [{"type": "section", "fields": fields[at : at + 10]} for at in range(0, len(fields), 10)]
 
 
 def _standing(view: CardView, artifact_url: str) -> list[Block]:
@@ -122,9 +156,9 @@ def _standing(view: CardView, artifact_url: str) -> list[Block]:
         notes.append("reply in this thread to answer")
     blocks: list[Block] = []
     if view.status:
-        blocks.append(_section(f"{_MARKS[view.mood]} {cut_escaped(escape(view.status), 2900)}"))
+        blocks.append(_section(f"{_MARKS[view.mood]} {cut_escaped(escape(view.status), 1_500)}"))
     if view.artifact and artifact_url:
-        title = escape(view.artifact.title or view.artifact.name)
+        title = cut_escaped(escape(view.artifact.title or view.artifact.name), 100)
         notes.append(f"<{artifact_url}|{title}> ({_size(view.artifact.size_bytes)})")
     return [*blocks, _context("  ·  ".join(notes))] if notes else blocks
 
@@ -134,10 +168,13 @@ def _deciders(deciders: tuple[Actor, ...]) -> str:
     if not deciders:
         return "nobody in the people file may decide this"
     names = [
-        f"<@{user}>" if _USER_ID.fullmatch(user := one.address.rpartition("/")[2]) else escape(one.name)
+        f"<@{user}>"
+        if _USER_ID.fullmatch(user := one.address.rpartition("/")[2])
+        else cut_escaped(escape(one.name), 100)
         for one in deciders[:10]
     ]
-    return f"can be decided by {', '.join(names)}"
+    more = f" and {len(deciders) - 10} more" if len(deciders) > 10 else ""  # noqa: PLR2004
+    return f"can be decided by {', '.join(names)}{more}"
 
 
 def _actions(view: CardView) -> list[Block]:
@@ -157,7 +194,8 @@ def _actions(view: CardView) -> list[Block]:
         elements = [_button(f"answer:{at}", choice, view.request_id) for at, choice in enumerate(view.choices)]
         return [{"type": "actions", "block_id": block_id, "elements": elements}]
     options = [
-        {"text": _plain(cut(clean(choice), 75)), "value": str(at)} for at, choice in enumerate(view.choices[:100])
+        {"text": _plain(cut(clean(choice), _MAX_LABEL)), "value": str(at)}
+        for at, choice in enumerate(view.choices[:100])
     ]
     select = {"type": "static_select", "action_id": "answer", "placeholder": _plain("Choose …"), "options": options}
     return [{"type": "actions", "block_id": block_id, "elements": [select]}]
@@ -210,14 +248,19 @@ def read_metadata(private_metadata: str) -> dict[str, str]:
     """What `deny_modal` put into its metadata; empty where it is not ours."""
     try:
         found: object = json.loads(private_metadata)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
 def _button(action_id: str, label: str, value: str, *, style: str | None = None) -> Block:
     # SL15: the value is the request's opaque id; what it stands for is in the log.
-    button: Block = {"type": "button", "action_id": action_id, "text": _plain(cut(clean(label), 75)), "value": value}
+    button: Block = {
+        "type": "button",
+        "action_id": action_id,
+        "text": _plain(cut(clean(label), _MAX_LABEL)),
+        "value": value,
+    }
     return {**button, "style": style} if style else button
 
 
@@ -235,7 +278,19 @@ def _mrkdwn(text: str) -> Block:
 
 
 def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": text, "emoji": False}
+    return {"type": "plain_text", "text": text if text.strip() else "…", "emoji": False}
+
+
+def _characters(part: object) -> int:
+    """How much text there is in blocks, as Slack counts it."""
+    if isinstance(part, list):
+        return sum(_characters(one) for one in cast("list[object]", part))
+    if not isinstance(part, dict):
+        return 0
+    found = cast("dict[str, object]", part)
+    return sum(
+        len(value) if key == "text" and isinstance(value, str) else _characters(value) for key, value in found.items()
+    )
 
 
 def _size(size_bytes: int) -> str:

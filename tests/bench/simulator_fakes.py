@@ -68,3 +68,41 @@ async def wait_until(condition: Callable[[], bool], *, seconds: float = 5) -> No
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - conditions of other people's objects, which set no event
             await asyncio.sleep(0.002)
+
+
+CARD = [
+    {"type": "section", "text": {"type": "mrkdwn", "text": "Deploy *v1.4.0* to production?"}},
+    {
+        "type": "actions",
+        "block_id": "decide",
+        "elements": [
+            {
+                "type": "button",
+                "action_id": "approve",
+                "text": {"type": "plain_text", "text": "Approve"},
+                "value": "r1",
+            },
+            {"type": "button", "action_id": "deny", "text": {"type": "plain_text", "text": "Deny"}, "value": "r1"},
+            {
+                "type": "static_select",
+                "action_id": "when",
+                "options": [{"text": {"type": "plain_text", "text": t}, "value": t} for t in ("now", "later")],
+            },
+        ],
+    },
+]
+MODAL: dict[str, Any] = {
+    "type": "modal",
+    "callback_id": "deny_reason",
+    "private_metadata": "r1",
+    "title": {"type": "plain_text", "text": "Deny"},
+    "submit": {"type": "plain_text", "text": "Send"},
+    "blocks": [
+        {
+            "type": "input",
+            "block_id": "why",
+            "label": {"type": "plain_text", "text": "Why?"},
+            "element": {"type": "plain_text_input", "action_id": "text", "max_length": 20},
+        }
+    ],
+}

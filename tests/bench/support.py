@@ -179,6 +179,13 @@ async def bench(
         await slack.close()
 
 
+async def emptied(redis_url: str) -> None:
+    """Nothing of an earlier test is left."""
+    store = Store(redis_url, FakeClock())
+    await store.connection.redis.flushall()
+    await store.close()
+
+
 class Door:
     """Where Slack's requests arrive; what stands behind it can change, as in a restart."""
 

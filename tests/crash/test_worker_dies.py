@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import FAST, Bench, bench
+from support import FAST, Bench, bench, emptied
 
 from bot.app import Switchboard
 from bot.core.events import Event
@@ -79,6 +79,7 @@ def undisturbed(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     """The journey without a death."""
 
     async def run() -> Log:
+        await emptied(redis_server)
         async with bench(redis_server, tmp_path_factory.mktemp("undisturbed")) as found:
             return await play(found)
 

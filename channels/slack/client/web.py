@@ -5,6 +5,7 @@ Retries belong to the outbox, so the client does none: its own retry after a los
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from channels.slack.render import SlackPost, render
 _TOO_MANY, _SERVER_ERROR = 429, 500
 METADATA_EVENT = "switchboard_post"
 _TIMEOUT_SECONDS = 10
+_MODAL_SECONDS = 2.0
 _RETRY_SECONDS = 5.0
 _MISCONFIGURED_SECONDS = 300.0
 # The app or its token is not right at the moment: somebody will mend it, and nothing is lost until then.
@@ -82,8 +84,15 @@ class SlackChannel:
         return Delivered(f"{channel}/{ts}", conversation=None if root_ts else conversation_of(channel, ts))
 
     async def open_view(self, trigger_id: str, view: dict[str, Any]) -> None:
-        """Open a modal; the trigger lives for three seconds (SL16). Raises DeliveryError."""
-        await self._call("views.open", trigger_id=trigger_id, view=view)
+        """Open a modal; the trigger lives for three seconds (SL16), as does Slack's patience (SL3).
+
+        Raises DeliveryError.
+        """
+        try:
+            async with asyncio.timeout(_MODAL_SECONDS):
+                await self._call("views.open", trigger_id=trigger_id, view=view)
+        except TimeoutError as error:
+            raise DeliveryError("slow") from error
 
     async def whisper(self, channel: str, root_ts: str, user_id: str, text: str) -> None:
         """Tell one person something, outside of any thread of ours. Raises DeliveryError."""
@@ -116,7 +125,13 @@ class SlackChannel:
         return Delivered(ref)
 
     async def _find(self, channel: str, root_ts: str, post_id: str) -> str | None:
-        """The ts of a post that carries our id (SL19)."""
+        """The ts of a post that carries our id (SL19). Where that cannot be found out, the post stays in doubt."""
+        try:
+            return await self._search(channel, root_ts, post_id)
+        except DeliveryError as error:
+            raise DeliveryError(error.error, retry_seconds=error.retry_seconds, in_doubt=True) from error
+
+    async def _search(self, channel: str, root_ts: str, post_id: str) -> str | None:
         method, where = ("conversations.replies", {"ts": root_ts}) if root_ts else ("conversations.history", {})
         cursor = ""
         while True:

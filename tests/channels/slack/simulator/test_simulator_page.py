@@ -6,8 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from simulator_fakes import Loose, RecordingApp
-from test_simulator_web_api import CARD, MODAL
+from simulator_fakes import CARD, MODAL, Loose, RecordingApp
 
 import channels.slack.simulator.page as page_module
 from channels.slack.simulator import SimulatedSlack

@@ -2,8 +2,7 @@
 
 import httpx
 import pytest
-from simulator_fakes import Loose, RecordingApp
-from test_simulator_web_api import CARD, MODAL
+from simulator_fakes import CARD, MODAL, Loose, RecordingApp
 
 from channels.slack.simulator import (
     DID_NOT_RESPOND,

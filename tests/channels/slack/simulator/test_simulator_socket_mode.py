@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import ClientSession, WSServerHandshakeError
-from simulator_fakes import Loose, RecordingApp, wait_until
+from simulator_fakes import CARD, MODAL, Loose, RecordingApp, wait_until
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
-from test_simulator_web_api import CARD, MODAL
 
 from channels.slack.simulator import SimulatedSlack
 
