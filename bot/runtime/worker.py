@@ -93,7 +93,7 @@ class Worker:
             log.warning("store_unavailable", error=str(error))  # the lease runs out, and the wake-up stands
         except asyncio.CancelledError:
             if lease is not None:
-                await self._give_back(lease, delay_seconds=0.001)
+                await self._give_back(lease, delay_seconds=0.0)
             raise
         except Exception:
             log.exception("thread_failed")

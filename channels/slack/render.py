@@ -148,6 +148,8 @@ def _standing(view: CardView, artifact_url: str) -> list[Block]:
     if view.open and view.kind == "approval":
         notes.append(_RISKS[view.risk])
         notes.append(_deciders(view.deciders))
+        if view.asked_by:
+            notes.append(f"asked for by {cut_escaped(escape(view.asked_by), 300)}")
     if view.open and view.expires_at:
         at = int(view.expires_at)
         fallback = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

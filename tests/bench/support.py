@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -113,6 +114,11 @@ class Bench:
     def texts(self, message: Message) -> list[str]:
         """What is written in the thread, oldest first."""
         return [one.text for one in self.slack.thread(message.channel, message.thread_ts or message.ts)]
+
+    def deploys_take(self, seconds: float) -> None:
+        """From now on a deploy command of the sample runs for this long."""
+        file = self.sample.deploy_file
+        file.write_text(re.sub(r'"--seconds", "[\d.]+"', f'"--seconds", "{seconds:g}"', file.read_text()))
 
     def releases(self, environment: str = "production") -> list[str]:
         """What the deploy command itself wrote down, a line for each run."""

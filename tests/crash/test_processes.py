@@ -12,7 +12,6 @@ from pathlib import Path
 
 from support import PEOPLE, Bench, bench
 
-from agents.deploy.sample import make_sample
 from bot.testing import wait_until
 
 
@@ -51,7 +50,7 @@ async def test_a_worker_killed_during_the_deploy_leaves_one_deploy_and_the_next_
     The lease of a killed worker is dropped by hand here, instead of waiting half a minute for it to run out.
     """
     async with bench(redis_url, tmp_path, workers=0) as found:
-        make_sample(tmp_path / "sample", seconds=2)
+        found.deploys_take(seconds=2)
         with worker_process(found, tmp_path / "victim.log") as victim:
             asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
             await found.slack.click("lena", await found.card(asked), "approve")
@@ -74,7 +73,7 @@ async def test_a_worker_killed_during_the_deploy_leaves_one_deploy_and_the_next_
 async def test_sigterm_lets_the_deploy_come_to_its_end(redis_url: str, tmp_path: Path) -> None:
     """A worker that is told to stop takes nothing new, finishes what runs, and leaves with code 0."""
     async with bench(redis_url, tmp_path, workers=0) as found:
-        make_sample(tmp_path / "sample", seconds=1)
+        found.deploys_take(seconds=1)
         with worker_process(found, tmp_path / "worker.log") as worker:
             asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
             await found.slack.click("lena", await found.card(asked), "approve")

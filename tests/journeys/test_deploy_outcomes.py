@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
-from support import Bench, bench
+from support import FAST, Bench, bench
+
+from bot.testing import wait_until
 
 
 def git(found: Bench, *words: str) -> str:
@@ -126,3 +129,49 @@ async def test_three_workers_share_the_work(redis_url: str, tmp_path: Path) -> N
         for one in asked:
             await found.finished(one)
             assert len(found.texts(one)) == 2
+
+
+async def test_a_changed_deploy_file_stops_what_was_approved_under_the_old_one(on_bench: Bench) -> None:
+    """AP3: the command that runs is part of what was approved."""
+    asked = await on_bench.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+    card = await on_bench.card(asked)
+    file = on_bench.sample.deploy_file
+    file.write_text(file.read_text().replace('"{environment}", "{commit}"', '"production", "{commit}"'))
+    await on_bench.slack.click("lena", card, "approve")
+    await on_bench.finished(asked)
+    assert "deploy.toml changed in the meantime" in on_bench.texts(asked)[1]
+    assert len(on_bench.releases()) == 1
+
+
+async def test_a_guest_s_answer_does_not_borrow_the_rights_of_who_asked(on_bench: Bench) -> None:
+    """A call needs the rights of everybody who had a say in it."""
+    asked = await on_bench.slack.say("ana", "#deploys", "@bot deploy v1.3.2")
+    question = await on_bench.card(asked, "answer:0")
+    await on_bench.slack.click("gil", question, "answer:0")
+    await on_bench.finished(asked)
+    assert "Gil Park may not deploy to staging, and had a say in this" in on_bench.texts(asked)[-1]
+    assert len(on_bench.releases("staging")) == 1
+
+
+async def test_the_card_says_who_asked(on_bench: Bench) -> None:
+    """An approver sees whose wish it is."""
+    asked = await on_bench.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+    assert "asked for by Ana Ruiz" in str((await on_bench.card(asked)).blocks)
+
+
+async def test_a_deploy_that_outlives_its_worker_keeps_others_away(redis_url: str, tmp_path: Path) -> None:
+    """The command goes on without its worker: a second deploy to the same environment waits its turn."""
+    async with bench(redis_url, tmp_path, workers=0) as found:
+        found.deploys_take(seconds=3)
+        await found.start_worker(replace(FAST, drain_seconds=0.0))
+        first = await found.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to staging")
+        await found.settled(first, lambda log: log.state.call and log.state.call.place)
+        await wait_until(lambda: list((found.data_dir / "runs").glob("*/output.log")))
+        await found.stop_workers()  # and does not wait for what runs
+        second = await found.slack.say("ana", "#deploys", "@bot deploy v1.3.1 to staging")
+        await found.start_worker()
+        await found.finished(second)
+        assert "another deploy to staging is running" in found.texts(second)[-1]
+        log = await found.finished(first)
+        assert [event.type for event in log.events].count("tool_finished") == 1
+        assert [line.split()[2] for line in found.releases("staging")[1:]] == ["v1.4.0"]
