@@ -10,7 +10,12 @@ import structlog
 
 def set_up_logging(level: str, *, process: str) -> None:
     """JSON lines where nobody watches, readable ones in a terminal."""
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    # Plain: a prettier traceback would print local variables, and with them texts of people and tokens (SL2).
+    renderer = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

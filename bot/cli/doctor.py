@@ -82,6 +82,8 @@ async def _slack(board: Board) -> Finding:
     ]
     try:
         who = await board.slack.ping()
+        if settings.slack_over_socket:
+            await board.slack.ping_socket_mode(settings.slack_app_token.get_secret_value())
     except DeliveryError as error:
         return Finding("bad", "Slack", f"{settings.slack_api_url} refuses or does not answer: {error.error}")
     text = f"{who['user']} in {who['team']} ({who['team_id']}), in over {' and '.join(ways)}"

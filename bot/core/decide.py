@@ -17,14 +17,6 @@ from bot.core.values import Request, RequestId
 from bot.core.wording import plural
 
 Verdict = Literal["approve", "deny", "answer"]
-_FINAL = {
-    "approved": "approved",
-    "denied": "denied",
-    "answered": "answered",
-    "expired": "timed out",
-    "cancelled": "cancelled",
-    "superseded": "withdrawn, because the plan changed",
-}
 
 
 @dataclass(frozen=True)
@@ -78,8 +70,11 @@ def what_became_of(one: RequestState) -> str:
     """One sentence: that a request is settled, by whom and when (AP2, AP5)."""
     by = f" by {one.decided_by.name}" if one.decided_by else ""
     at = f" at {one.decided_at:%H:%M} UTC" if one.decided_at else ""
-    already = "" if one.status in {"expired", "superseded"} else "already "
-    return f"This was {already}{_FINAL.get(one.status, one.status)}{by}{at}. That changed nothing."
+    if one.status == "expired":
+        return f"This timed out{at}. That changed nothing; ask again if it is still wanted."
+    if one.status == "superseded":
+        return "This was withdrawn, because the plan changed. That changed nothing; a newer card may be below."
+    return f"This was already {one.status}{by}{at}. That changed nothing."
 
 
 def _problem(one: RequestState, attempt: Attempt, people: People, at: datetime) -> tuple[str, str] | None:
@@ -94,7 +89,10 @@ def _problem(one: RequestState, attempt: Attempt, people: People, at: datetime) 
     if attempt.verdict == "answer" and request.choices and attempt.text not in request.choices:
         return "choice", f"Please choose one of: {', '.join(request.choices)}."
     if attempt.by.kind == "unknown":
-        return "identity", "I do not know you, so you cannot decide. Ask a team member to add you to the people file."
+        return (
+            "identity",
+            f"I do not know you ({attempt.by.address}), so you cannot decide. Ask to be added to the people file.",
+        )
     return _authority(one, attempt, people)
 
 
@@ -136,4 +134,6 @@ def _who_may(request: Request, people: People) -> str:
     rule = request.rule
     barred: Iterable[str] = request.requesters if rule and rule.four_eyes else ()
     able = [person.name for person in people.with_any_role(rule.roles if rule else ()) if person.id not in barred]
-    return f"{', '.join(able)} can." if able else "Nobody in the people file can at the moment; tell whoever keeps it."
+    return (
+        f"{' or '.join(able)} can." if able else "Nobody in the people file can at the moment; tell whoever keeps it."
+    )

@@ -54,20 +54,18 @@ class Outbox:
         try:
             delivered = await channel.deliver(outgoing)
         except DeliveryError as error:
-            return self._failed(post, face, error)
+            return self._failed(post, face, error, in_doubt=error.in_doubt or outgoing.in_doubt)
         if delivered.conversation:
             await self._store.bind(delivered.conversation, log.thread_id)
         return PostSent(
             at=self._clock.now(), post_id=post.id, ref=delivered.ref, face=face, conversation=delivered.conversation
         )
 
-    def _failed(self, post: Post, face: str, error: DeliveryError) -> PostFailed:
+    def _failed(self, post: Post, face: str, error: DeliveryError, *, in_doubt: bool) -> PostFailed:
         now = self._clock.now()
         retry_at = None
         if error.retry_seconds is not None and post.attempts < MAX_ATTEMPTS:
             backoff = min(2.0**post.attempts, MAX_PAUSE_SECONDS)
             retry_at = now + timedelta(seconds=max(error.retry_seconds, backoff))
         text = cut(redact(error.error), 300)
-        return PostFailed(
-            at=now, post_id=post.id, face=face, error=text, retry_at=retry_at, in_doubt=error.in_doubt or post.in_doubt
-        )
+        return PostFailed(at=now, post_id=post.id, face=face, error=text, retry_at=retry_at, in_doubt=in_doubt)

@@ -249,5 +249,5 @@ async def _cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
     while running := [task for task in tasks if not task.done()]:
         for task in running:
             task.cancel()
-        await asyncio.wait(running, timeout=0.5)
+        await asyncio.wait(running, timeout=0.1)
     await asyncio.gather(*tasks, return_exceptions=True)

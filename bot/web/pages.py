@@ -51,7 +51,10 @@ async def _post(store: ThreadStore, thread_id: str, post_id: str) -> tuple[str, 
             return "Answer", shown.text
         case CardView():
             facts = "\n".join(f"{fact.label}: {fact.value}" for fact in shown.facts)
-            return shown.title, "\n\n".join(part for part in (facts, shown.details, shown.status) if part)
+            warnings = "\n".join(f"Warning: {warning}" for warning in shown.warnings)
+            choices = "\n".join(f"- {choice}" for choice in shown.choices)
+            parts = (shown.context, facts, warnings, shown.details, choices, shown.status)
+            return shown.title, "\n\n".join(part for part in parts if part)
         case _:
             raise HTTPException(404, "There is nothing behind this link.")
 

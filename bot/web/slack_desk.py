@@ -132,7 +132,7 @@ class SlackDesk:
             await self._channel.open_view(click.trigger_id, modal)
         except DeliveryError as error:
             logger.warning("modal_not_opened", thread=thread_id, error=error.error)
-            text = "Slack did not open the dialog for your reason. Nothing was decided; please click again."
+            text = "Slack did not open the dialog for your reason. Nothing was decided; please press Deny again."
             self._notice(self._channel.whisper(channel, root_ts, click.user.id, text))
         return True
 

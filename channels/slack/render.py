@@ -227,7 +227,7 @@ def deny_modal(request_id: str, *, channel: str, root_ts: str, ref: str, title: 
         "blocks": [
             _section(
                 f"*{cut_escaped(escape(title), 500)}*\n"
-                "will not run. The agent reads your reason and may propose something else."
+                "If you deny, nothing runs. The agent reads your reason and may propose something else."
             ),
             {
                 "type": "input",

@@ -30,7 +30,7 @@ from bot.core.builtins import GO_ON, IT_RAN, STOP
 from bot.core.digest import digest_of
 from bot.core.events import Event
 from bot.core.log import Log
-from bot.core.policy import next_effect, next_step
+from bot.core.policy import next_delivery, next_effect, next_step
 from bot.core.values import must_not_run
 
 
@@ -342,3 +342,41 @@ def test_whoever_gives_a_reason_for_a_denial_has_shaped_what_comes_next() -> Non
     """AP7: under four eyes, proposing through a denial and then approving would be one pair of eyes."""
     assert waiting(decided("deny", text="use v1.3.1")).state.steered_by == ("ana", "lena")
     assert waiting(decided("deny")).state.steered_by == ("ana",)
+
+
+def test_answers_keep_their_order_when_one_cannot_be_sent() -> None:
+    """SL18: a new post waits behind an older one that is held up; an update and a whisper need not."""
+    held = log(launched(), said(), e.RunFinished(at=T0, message="first"))
+    held = held.plus(
+        (
+            e.PostFailed(at=T0, post_id=call(3), face="said", error="ratelimited", retry_at=at(1)),
+            said("and?"),
+            e.RunFinished(at=T0, message="second"),
+        )
+    )
+    assert next_delivery(held.state) is None
+    due = held.plus((e.PostRetryDue(at=at(1), post_id=call(3)),))
+    assert next_delivery(due.state) == x.Deliver(call(3), "said")
+    sent = due.plus((e.PostSent(at=at(1), post_id=call(3), ref="C/1", face="said"),))
+    assert next_delivery(sent.state) == x.Deliver(call(6), "said")
+
+
+def test_stop_can_be_typed() -> None:
+    """A question of the bot's own understands its choices in words too; anything else means to go on."""
+    asked = request(3).model_copy(
+        update={"kind": "question", "purpose": "step_limit", "call_id": None, "choices": (GO_ON, STOP), "rule": None}
+    )
+    open_ = log(launched(), said(), e.RequestOpened(at=T0, request=asked))
+    assert isinstance(next_step(open_.plus((said(" stop! ", LENA),)).state, AGENT), x.FinishRun)
+    assert next_step(open_.plus((said("try v1.3.1 instead", LENA),)).state, AGENT) == x.AskModel()
+
+
+def test_a_tool_that_is_gone_by_the_time_of_its_approval_is_not_run() -> None:
+    """An approval outlives a release of the bot; what it approved may not."""
+    without = replace(AGENT, tools=())
+    before = (launched(), said(), chose("write", 2), prepared(3, asks_approval(), writes=True))
+    draft = next_step(log(*before).state, AGENT)
+    assert isinstance(draft, x.OpenRequest)
+    good = draft.draft.digest
+    approved = log(*before, opened(3, digest=good), decided("approve", digest=good))
+    assert isinstance(next_step(approved.state, without), x.RefuseCall)

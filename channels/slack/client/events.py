@@ -94,7 +94,7 @@ class SlackEvents:
 
     async def connect(self, app_token: str) -> None:
         """Open a Socket Mode connection (SL10); it is kept open until `close`."""
-        handler = AsyncSocketModeHandler(self._app, app_token, logger=logging.getLogger("switchboard.slack_bolt"))
+        handler = AsyncSocketModeHandler(self._app, app_token, logger=_socket_logger())
         self._sockets.append(handler)
         await handler.connect_async()
 
@@ -156,3 +156,21 @@ def _authorize_with(token: str) -> Any:  # noqa: ANN401 Bolt looks at its argume
         return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
 
     return cast("Any", authorize)
+
+
+class _Trouble(logging.Handler):
+    """Tells that a Socket Mode connection is in trouble, and where; what the SDK says of it may hold bodies (SL2)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line, without the message."""
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else "see `bot doctor`"
+        logging.getLogger("switchboard.slack").error("socket mode is in trouble (%s): %s", record.funcName, kind)
+
+
+def _socket_logger() -> logging.Logger:
+    logger = logging.getLogger("switchboard.slack_socket")
+    logger.propagate = False
+    logger.setLevel(logging.ERROR)
+    if not logger.handlers:
+        logger.addHandler(_Trouble())
+    return logger

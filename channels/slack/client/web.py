@@ -104,6 +104,15 @@ class SlackChannel:
         answer = await self._call("auth.test")
         return {key: str(answer.get(key, "")) for key in ("team", "team_id", "user", "user_id")}
 
+    async def ping_socket_mode(self, app_token: str) -> None:
+        """Whether Slack would open a Socket Mode connection with this token. Raises DeliveryError."""
+        try:
+            await self._api.apps_connections_open(app_token=app_token)
+        except SlackApiError as error:
+            raise _refused(error, writes=False) from error
+        except (aiohttp.ClientError, TimeoutError, SlackClientError, ValueError) as error:
+            raise DeliveryError(type(error).__name__, retry_seconds=_RETRY_SECONDS) from error
+
     async def close(self) -> None:
         """Let go of connections."""
         if self._client.session and not self._client.session.closed:

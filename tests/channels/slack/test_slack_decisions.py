@@ -149,7 +149,7 @@ async def test_who_may_not_decide_is_told_who_may(on_bench: Bench) -> None:
     """Decision by button, 3, AP16: only the one who clicked is told, the card stays open, and the log has it."""
     asked, card = await asked_for(on_bench)
     await on_bench.slack.click("ana", card, "approve")
-    await whispered(on_bench, "ana", "You cannot decide this. Lena Vogt, Omar Haddad can.")
+    await whispered(on_bench, "ana", "You cannot decide this. Lena Vogt or Omar Haddad can.")
     await on_bench.slack.click("gil", card, "deny")
     await whispered(on_bench, "gil", "You cannot decide this.")
     assert on_bench.slack.views("gil") == []
@@ -190,7 +190,7 @@ async def test_a_stranger_may_not_decide(on_bench: Bench) -> None:
     asked, card = await asked_for(on_bench)
     stranger(on_bench)
     await on_bench.slack.click("eve", card, "approve")
-    await whispered(on_bench, "eve", "I do not know you, so you cannot decide.")
+    await whispered(on_bench, "eve", "so you cannot decide.")
     log = await on_bench.log_of(asked)
     refused = [event for event in log.events if isinstance(event, DecisionRefused)]
     assert [event.by.address for event in refused] == ["slack:T0ACME/U0EVE"]
@@ -206,7 +206,7 @@ async def test_a_card_that_nobody_decided_says_timed_out(on_bench: Bench) -> Non
     assert not on_bench.slack.card_actions(now(on_bench, card))
     assert on_bench.texts(asked)[-1].startswith("Nobody decided in time, so nothing was deployed.")
     await on_bench.slack.click("lena", card, "approve")
-    await whispered(on_bench, "lena", "This was timed out")
+    await whispered(on_bench, "lena", "This timed out")
     assert len(on_bench.releases()) == 1
 
 
@@ -329,11 +329,11 @@ async def test_a_closed_dialog_decides_nothing_and_a_late_one_is_told_so(on_benc
 
 
 async def test_an_expired_trigger_is_told_and_decides_nothing(on_bench: Bench) -> None:
-    """SL16: where Slack does not open the dialog any more, the person is asked to click again."""
+    """SL16: where Slack does not open the dialog any more, the person is asked to press the button again."""
     asked, card = await asked_for(on_bench)
     on_bench.slack.faults.script("views.open", Refused("expired_trigger_id"))
     assert (await on_bench.slack.click("lena", card, "deny")).accepted
-    await whispered(on_bench, "lena", "Nothing was decided; please click again.")
+    await whispered(on_bench, "lena", "Nothing was decided; please press Deny again.")
     assert (await on_bench.log_of(asked)).state.pending
     await on_bench.slack.click("lena", card, "deny")
     assert on_bench.slack.views("lena")
@@ -347,7 +347,7 @@ async def test_a_slow_dialog_does_not_keep_slack_waiting(on_bench: Bench) -> Non
     async with asyncio.timeout(3):
         assert (await on_bench.slack.click("lena", card, "deny")).accepted
     answered.set()
-    await whispered(on_bench, "lena", "please click again")
+    await whispered(on_bench, "lena", "please press Deny again")
     assert (await on_bench.log_of(asked)).state.pending
 
 
