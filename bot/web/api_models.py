@@ -107,7 +107,7 @@ class ThreadOut(BaseModel):
     id: str
     status: str = Field(description="working, waiting, paused, finished or cancelled")
     agent: str
-    events: int = Field(description="How many events its log has.")
+    length: int = Field(description="How many events its log has.")
     launched_by: str | None
     launched_at: datetime | None
     updated_at: datetime | None
@@ -125,7 +125,7 @@ class ThreadOut(BaseModel):
             id=log.thread_id,
             status=state.status,
             agent=state.agent,
-            events=len(log),
+            length=len(log),
             launched_by=first.by.name if first and first.type == "thread_launched" else None,
             launched_at=first.at if first else None,
             updated_at=log.events[-1].at if log.events else None,
@@ -140,14 +140,14 @@ class ThreadDetailOut(ThreadOut):
     """A thread with its whole log."""
 
     requests: list[RequestOut]
-    log: list[dict[str, Any]] = Field(description="Every event, oldest first; its place in the list is its seq - 1.")
+    events: list[dict[str, Any]] = Field(description="Every event, oldest first; its place in the list is its seq - 1.")
 
     @classmethod
     def of(cls, log: Log) -> ThreadDetailOut:
         """From a log."""
         short = ThreadOut.of(log).model_dump()
         requests = [RequestOut.of(one) for one in log.state.requests.values()]
-        return cls(**short, requests=requests, log=[json.loads(event_to_json(event)) for event in log.events])
+        return cls(**short, requests=requests, events=[json.loads(event_to_json(event)) for event in log.events])
 
 
 class ThreadsOut(BaseModel):

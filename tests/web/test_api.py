@@ -142,7 +142,7 @@ async def test_a_launch_starts_an_agent(on_bench: Bench, ci: Api) -> None:
     await ci.finished(launched["id"])
     shown = await ci.get(f"/{launched['id']}")
     assert shown["status"] == "finished"
-    assert "v1.3.2" in shown["log"][-1]["message"]
+    assert "v1.3.2" in shown["events"][-1]["message"]
 
 
 async def test_the_same_idempotency_key_launches_once(on_bench: Bench, ci: Api, lena: Api) -> None:
@@ -250,8 +250,8 @@ async def test_a_thread_is_shown_with_its_log_and_what_it_waits_for(ci: Api) -> 
     assert len(request["digest"]) == 64
     shown = await ci.get(f"/{thread_id}")
     assert shown["status"] == "waiting"
-    assert shown["log"][0]["type"] == "thread_launched"
-    assert shown["events"] == len(shown["log"])
+    assert shown["events"][0]["type"] == "thread_launched"
+    assert shown["length"] == len(shown["events"])
 
 
 async def test_an_unknown_thread_is_404(idle: Bench) -> None:

@@ -110,7 +110,7 @@ async def test_each_event_has_its_seq_and_its_type(web: Web) -> None:
     assert [one.id for one in sent] == list(range(1, len(log) + 1))
     assert [one.event for one in sent] == [event.type for event in log.events]
     shown = (await web.http.get(f"/api/threads/{thread_id}", headers=HEADERS)).json()
-    assert [one.data for one in sent] == shown["log"]
+    assert [one.data for one in sent] == shown["events"]
 
 
 @pytest.mark.parametrize(
