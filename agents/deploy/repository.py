@@ -1,8 +1,7 @@
 """A local mirror of the repository that is deployed from, and the questions that the deploy agent asks of it.
 
-Git runs as a child process with argument lists, never through a shell. A reference that came from a person or a model
-is checked before git sees it, and texts of the repository leave here cleaned and cut. This module never pushes, never
-runs a hook, and never lets the credentials of the URL into a message, an argument list of its own or a file.
+A reference that came from a person or a model is checked before git sees it, and texts of the repository leave here
+cleaned and cut. It never pushes.
 """
 
 import asyncio
@@ -11,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import re
-import signal
 import tempfile
 import unicodedata
 from collections.abc import AsyncGenerator, Iterable
@@ -19,39 +17,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
-# The user's own git configuration stays in force, because credential helpers, proxies and certificate bundles live
-# there: GIT_CONFIG_GLOBAL=/dev/null would lock private repositories out. What of it could change a result or start
-# something unexpected is overruled setting by setting. `ext::` URLs are command lines; v2.0.0-rc1 precedes v2.0.0.
-_CONFIG: Final = (
-    "protocol.ext.allow=never",
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.abbrev=7",
-    "core.autocrlf=false",
-    "gc.autoDetach=false",
-    "maintenance.autoDetach=false",
-    "i18n.logOutputEncoding=UTF-8",
-    "versionsort.suffix=-",
-)
-# What transports and credential helpers need. The bot's tokens are not here, nor is GIT_DIR and its kin, which would
-# point every call at another repository when the bot is started from a git hook.
-_INHERITED: Final = re.compile(
-    r"PATH|HOME|USER|LOGNAME|TMPDIR|TZ|XDG_\w+|DBUS_SESSION_BUS_ADDRESS|SSH_AUTH_SOCK|(https?|all|no)_proxy|SSL_CERT_\w+"
-    r"|GH_TOKEN|GITHUB_TOKEN|GIT_SSH\w*|GIT_ASKPASS|GIT_SSL_\w+|GIT_CONFIG_(GLOBAL|SYSTEM|NOSYSTEM)",
-    re.IGNORECASE,
-)
+from agents.deploy.git import Git, RepositoryError, clean
+
 _LOG: Final = ("log", "-z", "--format=%H%x00%h%x00%an%x00%at%x00%s", "--no-show-signature", "--no-color", "--no-notes")
 _FULL_SHA: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_TOKEN: Final = 8  # characters from which on a user name may be a token
 _MAXIMUM: Final = 200  # entries in a list, and characters in a text
 # What git itself refuses in a name, and the marks that a shell gives a meaning, because references end up in scripts.
 _FORBIDDEN: Final = re.compile(r"""[\s~^:?*\[\\$`;&|<>()'"!{}]|\.\.|@\{|//|/\.|\A[-./]|[./]\Z|\A@?\Z""")
-
-
-class RepositoryError(Exception):
-    """Something that the repository cannot do or does not have, worded for a person and for the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +82,12 @@ class Repository:
     """
 
     def __init__(self, url: str, cache: Path, *, transfer_seconds: float = 600, read_seconds: float = 30) -> None:
-        if not url.isprintable() or not url or url.startswith("-"):
-            raise RepositoryError("The repository's address is empty, starts with a dash or has control characters.")
-        local = Path(url).expanduser()
-        self._secret_url = str(local.resolve()) if local.exists() else url
-        web = re.fullmatch(r"(?i)(https?://)([^/]*)@(.*)", self._secret_url)
-        self.url = web[1] + web[3] if web else self._secret_url
+        self._git = Git(url, cache, limit_seconds=read_seconds)
+        self.url = self._git.url
         """The address without its credentials."""
-        user, _, password = web[2].partition(":") if web else ("", "", "")
-        # A user name may be a token too, but "git" or "bot" is none and stands in many messages.
-        words = {self._secret_url, web[2], password, user if len(user) >= _TOKEN else ""} - {""} if web else set[str]()
-        self._secrets = sorted(words | {unquote(word) for word in words}, key=len, reverse=True)
         self._mirror = cache.resolve() / (hashlib.sha256(self.url.encode()).hexdigest()[:16] + ".git")
         self._lock = asyncio.Lock()
-        self._transfer_seconds, self._read_seconds = transfer_seconds, read_seconds
+        self._transfer_seconds = transfer_seconds
 
     async def refresh(self) -> None:
         """Fetch branches and tags; those that are gone or were moved upstream are gone or moved here too."""
@@ -131,7 +96,7 @@ class Repository:
                 flags = ("--prune", "--force", "--quiet", "--no-tags", "--no-write-fetch-head")
                 refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
                 fetch = (f"--git-dir={self._mirror}", "fetch", *flags, "--", self.url, *refs)
-                await self._git(*fetch, seconds=self._transfer_seconds)
+                await self._git.run(*fetch, seconds=self._transfer_seconds)
 
     async def tags(self, limit: int = 20) -> tuple[Tag, ...]:
         """The newest tags first, by creation date, then by version. Tags that `resolve` would refuse are left out."""
@@ -149,7 +114,7 @@ class Repository:
         """The one commit that a tag, a branch, or a full or short sha means; what could mean two is refused."""
         if not _is_name(ref):
             rule = "give a plain name or a sha, without spaces, a leading dash or special characters"
-            raise RepositoryError(f'"{_clean(ref, 60)}" is not the name of a tag, branch or commit: {rule}.')
+            raise RepositoryError(f'"{clean(ref, 60)}" is not the name of a tag, branch or commit: {rule}.')
         if _FULL_SHA.fullmatch(ref.lower()):  # a branch may be named like a sha; a full sha means the commit itself
             names = {"commit": ref.lower()}
         else:
@@ -201,16 +166,16 @@ class Repository:
                 tree = f"{temporary}/tree"
                 # Linked, not shared: a mirror that drops commits later must not pull the files from under a deploy.
                 flags = ("--local", "--no-checkout", "--quiet", "--template=")
-                await self._git("clone", *flags, "--", str(self._mirror), tree, seconds=self._transfer_seconds)
-                await self._git("-C", tree, "remote", "set-url", "origin", self.url)
+                await self._git.run("clone", *flags, "--", str(self._mirror), tree, seconds=self._transfer_seconds)
+                await self._git.run("-C", tree, "remote", "set-url", "origin", self.url)
                 flags = ("--detach", "--force", "--quiet")
-                await self._git("-C", tree, "checkout", *flags, sha, "--", seconds=self._transfer_seconds)
+                await self._git.run("-C", tree, "checkout", *flags, sha, "--", seconds=self._transfer_seconds)
                 if await self._head(Path(tree)) != sha:
                     raise RepositoryError(f"The work tree is not at commit {sha[:12]} after its checkout.")
                 await asyncio.to_thread(os.replace, tree, into)
 
     async def _head(self, tree: Path) -> str:
-        return (await self._git(f"--git-dir={tree / '.git'}", "rev-parse", "--verify", "HEAD")).strip()
+        return (await self._git.run(f"--git-dir={tree / '.git'}", "rev-parse", "--verify", "HEAD")).strip()
 
     async def _clone(self) -> bool:
         """Clone when there is no mirror yet, and say whether that was so. The caller holds the lock."""
@@ -218,7 +183,7 @@ class Repository:
             return False
         with tempfile.TemporaryDirectory(prefix=".clone-", dir=self._mirror.parent) as temporary:
             flags = ("--bare", "--no-local", "--quiet", "--template=")
-            await self._git("clone", *flags, "--", self.url, f"{temporary}/git", seconds=self._transfer_seconds)
+            await self._git.run("clone", *flags, "--", self.url, f"{temporary}/git", seconds=self._transfer_seconds)
             await asyncio.to_thread(os.replace, f"{temporary}/git", self._mirror)
         return True
 
@@ -248,46 +213,7 @@ class Repository:
         if not await asyncio.to_thread(self._mirror.exists):
             async with self._exclusive():
                 await self._clone()
-        return await self._git(f"--git-dir={self._mirror}", *arguments, stdin=stdin)
-
-    async def _git(self, *arguments: str, stdin: str = "", seconds: float | None = None) -> str:
-        """Run git and return what it prints; a failure, or more than `seconds`, is a `RepositoryError`."""
-        command = ["git", *(word for setting in _CONFIG for word in ("-c", setting)), *arguments]
-        pipe, seconds = asyncio.subprocess.PIPE, seconds or self._read_seconds
-        where, environment = self._mirror.parent, self._environment()
-        try:
-            # A session of its own: no terminal that ssh could ask, and one group to end with all its helpers.
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=where, env=environment, start_new_session=True
-            )
-        except FileNotFoundError:
-            raise RepositoryError("git is not installed on this machine.") from None
-        try:
-            output, errors = await asyncio.wait_for(process.communicate(stdin.encode()), seconds)
-        except TimeoutError:
-            raise RepositoryError(f"git did not finish within {seconds:g} seconds.") from None
-        finally:
-            if process.returncode is None:
-                await _end(process)
-        if process.returncode:
-            reason = self._redact(errors.decode(errors="replace"))
-            raise RepositoryError(f"git failed on {self._redact(self.url)}: {reason}")
-        return output.decode(errors="replace")
-
-    def _environment(self) -> dict[str, str]:
-        environment = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
-        if self._secrets:
-            # git itself puts the credentials back: they stay out of its argument list and of the mirror's config file.
-            rule = {"GIT_CONFIG_KEY_0": f"url.{self._secret_url}.insteadOf", "GIT_CONFIG_VALUE_0": self.url}
-            environment |= {"GIT_CONFIG_COUNT": "1", **rule}
-        # The ceiling: a call never finds a repository that the cache happens to lie in, such as the bot's own.
-        ceiling = str(self._mirror.parent.parent)
-        return environment | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_CEILING_DIRECTORIES": ceiling}
-
-    def _redact(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "…")
-        return _clean(re.sub(r"://[^/\s]*@", "://…@", text), 300)
+        return await self._git.run(f"--git-dir={self._mirror}", *arguments, stdin=stdin)
 
 
 def _is_name(ref: str) -> bool:
@@ -298,7 +224,7 @@ def _is_name(ref: str) -> bool:
 
 def _full(sha: str) -> str:
     if not _FULL_SHA.fullmatch(sha):
-        raise RepositoryError(f'"{_clean(sha, 60)}" is not a full commit sha; resolve it first.')
+        raise RepositoryError(f'"{clean(sha, 60)}" is not a full commit sha; resolve it first.')
     return sha
 
 
@@ -311,14 +237,7 @@ def _commit(sha: str, short: str, author: str, seconds: str, subject: str) -> Co
         authored_at = datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):  # a commit may claim any date
         authored_at = datetime.fromtimestamp(0, UTC)
-    return Commit(sha, short, _clean(author, 80), authored_at, _clean(subject, _MAXIMUM))
-
-
-def _clean(text: str, limit: int) -> str:
-    """One line without control, format (direction marks) and unassigned characters, at most `limit` characters long."""
-    spaced = "".join(" " if letter.isspace() else letter for letter in text[: limit * 20])
-    line = " ".join("".join(letter for letter in spaced if unicodedata.category(letter)[0] != "C").split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return Commit(sha, short, clean(author, 80), authored_at, clean(subject, _MAXIMUM))
 
 
 def _occupied(path: Path) -> bool:
@@ -337,12 +256,3 @@ def _locked(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the process group; SIGTERM first, because git then removes its lock files."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 2)
