@@ -138,6 +138,11 @@ def is_running(runs: Path, key: str) -> bool:
     return _state(run_directory(runs, key)) is _State.RUNNING
 
 
+def has_begun(runs: Path, key: str) -> bool:
+    """Whether the command of this key was ever started here: it runs, it has ended, or nobody knows how it ended."""
+    return _state(run_directory(runs, key)) is not _State.NEW
+
+
 def run_directory(runs: Path, key: str) -> Path:
     """Where the files of a key's run are; they are never deleted by this module."""
     return runs.absolute() / hashlib.sha256(key.encode()).hexdigest()[:32]

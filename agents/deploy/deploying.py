@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.deploy.command import Command, CommandResult, RunError, RunLost, is_running, run_directory, run_once
+from agents.deploy.command import Command, CommandResult, RunError, RunLost, has_begun, is_running, run_once
 from agents.deploy.environments import Environment
 from agents.deploy.repository import Commit, Comparison, RepositoryError
 from agents.deploy.world import World, day, listed, named
@@ -184,8 +184,11 @@ async def _tag_before(world: World, name: str) -> str:
 
 async def _run(world: World, exact: ExactDeploy, context: ToolContext) -> ToolResult:
     environment = await world.environment(exact.environment)
-    if run_directory(world.runs, context.call_id).exists():
-        return await _carried_out(world, environment, exact, context)  # begun before: follow it to its end
+    if await asyncio.to_thread(has_begun, world.runs, context.call_id):
+        return await _carried_out(world, environment, exact, context)  # follow it to its end
+    if not context.may_begin:
+        message = "Not deployed: it had not begun when its worker stopped, and by now it may not begin any more."
+        raise ToolError(message, summary="it had not begun")
     async with _alone(world, environment, context.call_id):
         await _still_as_shown(world, environment, exact)
         return await _carried_out(world, environment, exact, context)

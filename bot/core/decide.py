@@ -120,7 +120,8 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
 
 def _four_eyes(request: Request, by: Actor, people: People) -> tuple[str, str] | None:
     if by.id in request.requesters:
-        return "four_eyes", f"You asked for this, so somebody else has to approve it. {_who_may(request, people)}"
+        part = "asked for this" if by.id == request.requesters[0] else "had a say in this thread"
+        return "four_eyes", f"You {part}, so somebody else has to approve it. {_who_may(request, people)}"
     if not request.requesters or not all(_is_known(one, people) for one in request.requesters):
         return "four_eyes", "I do not know who asked for this, so nobody can approve it. Please ask again yourself."
     return None

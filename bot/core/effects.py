@@ -69,10 +69,14 @@ class OpenRequest:
 
 @dataclass(frozen=True)
 class RunTool:
-    """Run a call that may run. `resumed`: an earlier worker started it."""
+    """Run a call that may run.
+
+    `resumed`: an earlier worker started it. `may_begin`: if it should turn out that it has not begun, it still may.
+    """
 
     call: Call
     resumed: bool = False
+    may_begin: bool = True
 
 
 @dataclass(frozen=True)

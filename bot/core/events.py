@@ -72,6 +72,8 @@ class ModelFailed(Recorded):
     retry_at: datetime | None = None
     """When to ask again by itself; None: at once, or not at all, as the policy says."""
     usage: Usage | None = None
+    saw: int | None = None
+    """The last seq that the model was shown."""
 
 
 class ModelRetryDue(Recorded):

@@ -38,12 +38,7 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
         case e.ToolChosen():
             return _chosen(state, event)
         case e.ModelFailed():
-            return _spent(state, event).but(
-                model_failures=state.model_failures + 1,
-                model_problem=event.reason,
-                last_error=event.detail,
-                model_blocked=event.retry_at is not None,
-            )
+            return _model_failed(state, event)
         case e.ModelRetryDue():
             return state.but(model_blocked=False)
         case e.CallPrepared():
@@ -73,7 +68,8 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
         case e.HandedOff():
             return state.but(call=None, agent=event.agent, heard=state.seq, failures={})
         case e.RunFinished():
-            done = state.but(call=None, idle=False, run="finished", stop_reason="", seen=state.seq)
+            left = r.withdrawn(state, "cancelled", "the run ended before it ran")
+            done = left.but(idle=False, run="finished", stop_reason="", seen=state.seq)
             return say(done, event.message, tone="answer" if event.by_model else "notice")
         case e.Paused():
             return say(state.but(paused=True), f"Paused by {event.by.name}. Nothing further runs until it is resumed.")
@@ -110,7 +106,6 @@ def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
             failures={},
             model_failures=0,
             model_problem="",
-            steered_by=(),
             briefed=(),
             requester=event.by,
             stop_reason="",
@@ -125,7 +120,11 @@ def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
     if r.doubtful(state):
         hint = "I first have to know what became of the interrupted call: please choose on the card above."
         return whisper(r.steered(state, event.by), event.by.address, hint).but(heard=state.seq)
-    state = r.steered(state, event.by).but(idle=False, heard=state.seq)
+    # Whoever speaks now is heard, even where the run was about to end by itself.
+    declined = state.model_problem == "refusal"
+    state = r.steered(state, event.by).but(
+        idle=False, heard=state.seq, stop_reason="", model_problem="" if declined else state.model_problem
+    )
     return r.answered_by_message(state, event, open_question) if open_question else state
 
 
@@ -135,6 +134,18 @@ def _spent(state: ThreadState, event: e.ToolChosen | e.ModelFailed) -> ThreadSta
     used = event.usage
     tokens = used.input_tokens + used.output_tokens + used.cache_read_tokens + used.cache_write_tokens
     return state.but(cost_usd=state.cost_usd + (used.cost_usd or 0.0), tokens=state.tokens + tokens)
+
+
+def _model_failed(state: ThreadState, event: e.ModelFailed) -> ThreadState:
+    state = _spent(state, event)
+    if event.saw is not None and event.saw < state.heard and event.reason == "refusal":
+        return state  # it declined without the newest message: asked again, as with a choice
+    return state.but(
+        model_failures=state.model_failures + 1,
+        model_problem=event.reason,
+        last_error=event.detail,
+        model_blocked=event.retry_at is not None,
+    )
 
 
 def _chosen(state: ThreadState, event: e.ToolChosen) -> ThreadState:

@@ -49,7 +49,7 @@ def next_step(state: ThreadState, agent: Agent) -> x.Effect | None:
     """What to do now, deliveries aside."""
     call = state.call
     if call and call.phase == "started":
-        return _take_up(call, agent)
+        return _take_up(state, call, agent)
     if call and call.phase == "in_doubt":
         return None if call.request_id else x.OpenRequest(_doubt(state, call))
     if state.paused or state.run != "working":
@@ -63,11 +63,13 @@ def next_step(state: ThreadState, agent: Agent) -> x.Effect | None:
     return _carry_out(state, call, agent) if call else None
 
 
-def _take_up(call: Call, agent: Agent) -> x.Effect:
+def _take_up(state: ThreadState, call: Call, agent: Agent) -> x.Effect:
     tool = agent.tool(call.tool)
     if tool is None or tool.recovery == "ask":
         return x.MarkInDoubt(call.id, f"The worker stopped while `{call.tool}` was running.")
-    return x.RunTool(call, resumed=True)
+    # Since it was recorded as started, somebody may have cancelled, paused or said something else.
+    may_begin = state.run == "working" and not state.paused and state.heard <= state.seen
+    return x.RunTool(call, resumed=True, may_begin=may_begin)
 
 
 def _ask(state: ThreadState, agent: Agent) -> x.Effect | None:

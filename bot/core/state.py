@@ -138,7 +138,7 @@ class ThreadState:
     requester: Actor | None = None
     """Who started the current run."""
     steered_by: tuple[str, ...] = ()
-    """Ids of everybody whose words shaped the current run (AP7)."""
+    """Ids of everybody whose words the model was shown: they shaped what it chooses, in later runs too (AP7)."""
     run: RunStatus = "empty"
     paused: bool = False
 

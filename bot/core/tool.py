@@ -79,6 +79,8 @@ class ToolContext:
     """Keeps output as it comes: (byte offset, chunk). Writing the same bytes twice is harmless."""
     resumed: bool = False
     """An earlier worker started this call here and is gone."""
+    may_begin: bool = True
+    """False: if the call has not really begun yet, it must not any more. It was cancelled, or its approval ran out."""
 
 
 @dataclass(frozen=True)

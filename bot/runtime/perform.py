@@ -101,9 +101,13 @@ class Perform:
         if effect.resumed and tool.recovery == "attach" and started and started.place != self._place:
             why = "It was started on another machine, which no longer reports on it."
             return e.ToolInDoubt(at=self._clock.now(), call_id=call.id, why=why)
+        may_begin = effect.may_begin and not self._ran_out(call, log)
+        if effect.resumed and not may_begin and tool.writes and tool.recovery == "rerun":
+            why = "It was started, and by now it may not be run again."
+            return e.ToolInDoubt(at=self._clock.now(), call_id=call.id, why=why)
         begun = time.perf_counter()
         try:
-            result = await self._run(tool, call, log, resumed=effect.resumed)
+            result = await self._run(tool, call, log, resumed=effect.resumed, may_begin=may_begin)
         except OutcomeUnknown as error:
             return e.ToolInDoubt(at=self._clock.now(), call_id=call.id, why=_short(str(error)))
         except TimeoutError:
@@ -115,11 +119,17 @@ class Perform:
             return self._failed(call, unexpected, time.perf_counter() - begun)
         return await self._finished(call, result, result.seconds or time.perf_counter() - begun)
 
-    async def _run(self, tool: AnyTool, call: Call, log: Log, *, resumed: bool) -> ToolResult:
+    def _ran_out(self, call: Call, log: Log) -> bool:
+        """Whether the approval of a call, if it needed one, is over."""
+        request = log.state.requests.get(call.request_id or "")
+        expires_at = request.request.expires_at if request else None
+        return expires_at is not None and self._clock.now() >= expires_at
+
+    async def _run(self, tool: AnyTool, call: Call, log: Log, *, resumed: bool, may_begin: bool) -> ToolResult:
         async def output(offset: int, chunk: bytes) -> None:
             await self._store.write_artifact(log.thread_id, _artifact_name("output", call.id), offset, chunk)
 
-        context = ToolContext(thread_id=log.thread_id, call_id=call.id, output=output, resumed=resumed)
+        context = ToolContext(log.thread_id, call.id, output, resumed=resumed, may_begin=may_begin)
         exact = (tool.exact or tool.arguments).model_validate(call.exact_arguments)
         return await _within(tool.time_limit_seconds, tool.run(exact, context))
 
@@ -131,7 +141,12 @@ class Perform:
             pause = None if error.retry_seconds is None else error.retry_seconds * 4**log.state.model_failures
             retry_at = now + timedelta(seconds=pause) if pause is not None else None
             return e.ModelFailed(
-                at=now, reason=error.reason, detail=_short(error.detail), retry_at=retry_at, usage=error.usage
+                at=now,
+                reason=error.reason,
+                detail=_short(error.detail),
+                retry_at=retry_at,
+                usage=error.usage,
+                saw=len(log),
             )
         return e.ToolChosen(
             at=self._clock.now(), tool=choice.tool, arguments=choice.arguments, saw=len(log), usage=choice.usage
@@ -164,8 +179,7 @@ class Perform:
         return e.CallPrepared(at=self._clock.now(), call_id=call.id, prepared=prepared)
 
     def _start(self, call: Call, log: Log, at: datetime) -> e.Event:
-        request = log.state.requests.get(call.request_id or "")
-        if request and request.request.expires_at and at >= request.request.expires_at:
+        if self._ran_out(call, log):
             return e.CallRefused(
                 at=at, call_id=call.id, why="The approval ran out before this could run. It was not run."
             )

@@ -162,6 +162,10 @@ class Worker:
                 with suppress(StoreUnavailable):
                     await self._store.wakeups.prepare_shards()
                 continue
+            except Exception:
+                logger.exception("reader_failed", shard=shard)  # nobody else reads this shard for this worker
+                await asyncio.sleep(self._pace.outage_seconds)
+                continue
             for wakeup in wakeups:
                 await self._start(wakeup)
 

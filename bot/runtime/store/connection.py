@@ -23,7 +23,7 @@ from bot.runtime.store import keys
 
 _SCRIPTS = ("append", "claim", "renew", "release", "fire", "sweep")
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError)
-_NOT_NOW = ("LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "CLUSTERDOWN")
+_NOT_NOW = ("LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "CLUSTERDOWN", "NOGROUP", "UNBLOCKED")
 
 
 class Connection:

@@ -120,7 +120,8 @@ class RedisLogs:
     async def bound_to(self, conversation: Conversation) -> ThreadId | None:
         """The thread that a conversation was bound to."""
         with reachable():
-            found = await self._connection.redis.get(keys.conversation(conversation))
+            # Looked up is used: the binding lives as long as its conversation does.
+            found = await self._connection.redis.getex(keys.conversation(conversation), ex=keys.THREAD_LIFE_SECONDS)
         return found.decode() if found else None
 
     async def recent(self, limit: int) -> list[ThreadSummary]:

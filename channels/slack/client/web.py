@@ -14,7 +14,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.protocols import Delivered, DeliveryError, Outgoing
-from bot.core.views import WhisperView
+from bot.core.views import CardView, WhisperView
 from channels.slack.receive import CHANNEL, conversation_of, place_of
 from channels.slack.render import SlackPost, render
 
@@ -71,9 +71,12 @@ class SlackChannel:
         if isinstance(outgoing.view, WhisperView):
             return await self._whisper(channel, root_ts, outgoing.view.address, post)
         if outgoing.ref:
-            return await self._update(outgoing.ref, post)
+            there = await self._update(outgoing.ref, post)
+            if there or not (isinstance(outgoing.view, CardView) and outgoing.view.open):
+                return Delivered(outgoing.ref)  # a card that somebody deleted is missed only while it can be decided
         if outgoing.in_doubt and (found := await self._find(channel, root_ts, outgoing.post_id)):
-            return await self._update(f"{channel}/{found}", post)  # it had arrived, perhaps with an older face
+            await self._update(f"{channel}/{found}", post)  # it had arrived, perhaps with an older face
+            return Delivered(f"{channel}/{found}", conversation=None if root_ts else conversation_of(channel, found))
         metadata = {"event_type": METADATA_EVENT, "event_payload": {"post_id": outgoing.post_id}}
         thread = {"thread_ts": root_ts} if root_ts else {}
         answer = await self._call(
@@ -124,14 +127,16 @@ class SlackChannel:
         answer = await self._call("chat.postEphemeral", channel=channel, user=user, **_content(post), **thread)
         return Delivered(f"{channel}/{answer.get('message_ts', '')}")
 
-    async def _update(self, ref: str, post: SlackPost) -> Delivered:
+    async def _update(self, ref: str, post: SlackPost) -> bool:
+        """Bring a message up to date. False: it is not there any more."""
         channel, _, ts = ref.partition("/")
         try:
             await self._call("chat.update", channel=channel, ts=ts, **_content(post))
         except DeliveryError as error:
             if error.error not in _GONE:
-                raise  # somebody deleted the card; the log still has what it said
-        return Delivered(ref)
+                raise
+            return False
+        return True
 
     async def _find(self, channel: str, root_ts: str, post_id: str) -> str | None:
         """The ts of a post that carries our id (SL19). Where that cannot be found out, the post stays in doubt."""
