@@ -115,9 +115,10 @@ def _ruling(environment: Environment, context: PrepareContext) -> Ruling:
     for one in context.requesters:
         if one.kind == "person" and not one.roles & set(environment.requesters):
             allowed = ", ".join(environment.requesters)
+            first = one is context.requesters[0]
+            why = f"{one.name} may not deploy to {environment.name}{'' if first else ', and had a say in this'}. "
             return must_not_run(
-                f"{one.name} may not deploy to {environment.name}, and had a say in this. "
-                f"It takes one of the roles: {allowed}. Somebody who has one can ask in a new thread."
+                f"{why}It takes one of the roles: {allowed}. Somebody who has one can ask in a new thread."
             )
     if not environment.approvals:
         return may_run()

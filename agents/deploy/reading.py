@@ -65,7 +65,8 @@ def reading_tools(world: World) -> tuple[AnyTool, ...]:
             commits, total = await world.source().commits(since.sha if since else None, until.sha, chosen.limit)
         except RepositoryError as error:
             raise ToolError(str(error)) from error
-        bounds = f" since {chosen.since}" if chosen.since else ""
+        where = f"what {chosen.since[1:]} runs ({since.short})" if since and chosen.since[0] == "@" else chosen.since
+        bounds = f" since {where}" if since else ""
         return ToolResult(f"{plural(total, 'commit')}{bounds}, up to {until.short}:\n{listed(commits, total)}")
 
     async def compare(chosen: Compare, _: ToolContext) -> ToolResult:

@@ -34,7 +34,9 @@ class Finding:
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the set-up: Redis, Slack, the model, people, the deploy file, the API's keys. It changes nothing.
+    """Check the set-up: Redis, Slack, the model, people, the deploy file, the API's keys.
+
+    It changes no setting; where there is no REDIS_URL, it starts the private Redis in DATA_DIR for a moment.
 
     ✓ works, – is off, ! works but you should know, ✗ is wrong. Exit code 1 if something is wrong, 2 if a setting
     cannot even be read.

@@ -105,7 +105,9 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
     if by.kind != "person":
         return "identity", "Only a person can decide this."
     if not people.roles_of(by) & set(request.rule.roles):
-        return "role", f"You cannot decide this. {_who_may(request, people)}"
+        held, wanted = sorted(people.roles_of(by)), " or ".join(request.rule.roles)
+        mine = f"yours: {', '.join(held)}" if held else "you have none"
+        return "role", f"You cannot decide this: it takes the role {wanted} ({mine}). {_who_may(request, people)}"
     if attempt.verdict != "approve":
         return None
     if by.external:

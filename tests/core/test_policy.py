@@ -380,3 +380,28 @@ def test_a_tool_that_is_gone_by_the_time_of_its_approval_is_not_run() -> None:
     good = draft.draft.digest
     approved = log(*before, opened(3, digest=good), decided("approve", digest=good))
     assert isinstance(next_step(approved.state, without), x.RefuseCall)
+
+
+def test_a_run_that_ends_by_itself_withdraws_what_is_open() -> None:
+    """AP14: no card stays open, or says that something runs, once nothing will."""
+    refused = waiting(said("what is in it?"), e.ModelFailed(at=T0, reason="refusal", detail="d", saw=6))
+    end = next_step(refused.state, AGENT)
+    assert isinstance(end, x.FinishRun)
+    finished = refused.plus((e.RunFinished(at=T0, message=end.message, by_model=False), decided("approve")))
+    assert finished.state.requests[REQUEST_ID].status == "cancelled"
+    assert finished.state.activities[call(3)].status == "not_run"
+
+
+def test_a_message_during_a_refusal_is_heard() -> None:
+    """Decision 6: the model declined without having seen it, so it is asked again."""
+    declined = e.ModelFailed(at=T0, reason="refusal", detail="d", saw=2)
+    assert next_step(log(launched(), said(), said("another service, then"), declined).state, AGENT) == x.AskModel()
+    assert next_step(log(launched(), said(), declined, said("another one")).state, AGENT) == x.AskModel()
+
+
+def test_having_had_a_say_lasts_as_long_as_the_model_remembers_it() -> None:
+    """AP7: a new run of the thread shows the model the old one's words, so their authors stay its authors."""
+    state = log(
+        launched(), said("use her branch", LENA), e.RunFinished(at=T0, message="ok"), said("go ahead, as she says")
+    ).state
+    assert state.steered_by == ("lena", "ana")

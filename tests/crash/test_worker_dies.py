@@ -19,12 +19,15 @@ from support import FAST, Bench, bench, emptied
 from bot.app import Switchboard
 from bot.core.events import Event
 from bot.core.log import Log
+from bot.core.people import SYSTEM
 from bot.core.protocols import Lease
 from bot.runtime.store import RedisLogs
 from bot.testing import wait_until
 
 APPENDS = 14
 """What the worker appends in the deploy journey; a test below holds it against the journey itself."""
+STARTED = 9
+"""The append that records that the deploy is about to run."""
 PACE = replace(FAST, lease_seconds=0.3)
 
 
@@ -125,3 +128,24 @@ async def about_to_die(found: Bench, redis_url: str, at: int, *, after: bool) ->
         worker.stop()
         await dying
         await doomed.close()
+
+
+@pytest.mark.parametrize("what", ["cancel", "pause", "too late"])
+async def test_what_may_no_longer_run_does_not_begin_after_a_death(redis_url: str, tmp_path: Path, what: str) -> None:
+    """AP3: on record as started, not begun when the worker died; since then cancelled, paused, or out of time."""
+    async with bench(redis_url, tmp_path, workers=0) as found:
+        async with about_to_die(found, redis_url, STARTED, after=True) as logs:
+            asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+            card = await found.card(asked)
+            await found.settled(asked, lambda log: log.events[-1].type == "post_sent")
+            await found.slack.click("lena", card, "approve")
+            await wait_until(lambda: logs.dead, seconds=20)
+        log = await found.log_of(asked)
+        assert log.events[-1].type == "tool_started"
+        if what == "too late":
+            found.clock.advance(hours=2)
+        else:
+            await found.board.inbox.control(log.thread_id, "cancel" if what == "cancel" else "pause", SYSTEM)
+        await found.start_worker(PACE)
+        await found.settled(asked, lambda log: any(event.type == "tool_failed" for event in log.events))
+        assert len(found.releases()) == 1, "only the sample's own line"

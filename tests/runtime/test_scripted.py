@@ -186,8 +186,8 @@ USUAL = (
     ("@bot what is on production?", "v1.3.2"),
     ("@bot what changed since production?", "commit"),
     ("@bot which tags are there?", "v1.4.0"),
-    ("@bot deploy v9.9.9 to production", "That did not work"),
-    ("@bot deploy v1.4.0 to the moon", "That did not work"),
+    ("@bot deploy v9.9.9 to production", "There is no "),
+    ("@bot deploy v1.4.0 to the moon", "There is no "),
 )
 
 

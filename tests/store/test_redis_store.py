@@ -267,3 +267,10 @@ def test_the_server_of_the_tests_is_a_real_one() -> None:
     binary, version = server_binary()
     assert shutil.which(binary)
     assert "-server" in version
+
+
+async def test_a_worker_survives_the_loss_of_its_consumer_groups(on_bench: Bench) -> None:
+    """A failover to an empty server, or a hand that deletes a stream: the groups are made anew, and work goes on."""
+    await on_bench.store.connection.redis.flushall()
+    asked = await on_bench.slack.say("ana", "#deploys", "@bot what is on production?")
+    await on_bench.finished(asked)

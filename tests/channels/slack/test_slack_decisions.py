@@ -149,9 +149,9 @@ async def test_who_may_not_decide_is_told_who_may(on_bench: Bench) -> None:
     """Decision by button, 3, AP16: only the one who clicked is told, the card stays open, and the log has it."""
     asked, card = await asked_for(on_bench)
     await on_bench.slack.click("ana", card, "approve")
-    await whispered(on_bench, "ana", "You cannot decide this. Lena Vogt or Omar Haddad can.")
+    await whispered(on_bench, "ana", "it takes the role approver (yours: engineer). Lena Vogt or Omar Haddad can.")
     await on_bench.slack.click("gil", card, "deny")
-    await whispered(on_bench, "gil", "You cannot decide this.")
+    await whispered(on_bench, "gil", "You cannot decide this")
     assert on_bench.slack.views("gil") == []
     log = await on_bench.log_of(asked)
     assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["role", "role"]

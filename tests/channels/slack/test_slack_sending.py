@@ -215,3 +215,14 @@ async def test_a_worker_that_goes_while_slack_is_slow_leaves_no_second_message(
         await on_bench.finished(asked)
         assert len(answers(on_bench, asked)) == 1
         assert calls(on_bench, "chat.postMessage") == 1
+
+
+async def test_the_card_of_an_open_request_is_never_given_up(on_bench: Bench) -> None:
+    """SL19: refused for good as it seems (the bot was taken out of the channel), and shown once that is mended."""
+    on_bench.slack.faults.script("chat.postMessage", Refused("not_in_channel"))
+    asked = await on_bench.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+    await on_bench.settled(asked, lambda log: any(event.type == "post_failed" for event in log.events))
+    on_bench.clock.advance(minutes=6)
+    await on_bench.slack.click("lena", await on_bench.card(asked), "approve")
+    await on_bench.finished(asked)
+    assert len(on_bench.releases()) == 2
