@@ -65,6 +65,10 @@ class MemoryStore:
         """The log with what was added since."""
         return log.plus(self._logs.get(log.thread_id, ())[len(log) :])
 
+    async def length(self, thread_id: ThreadId) -> int:
+        """How many events a log has."""
+        return len(self._logs.get(thread_id, ()))
+
     async def receive(
         self,
         thread_id: ThreadId,

@@ -7,7 +7,7 @@ put it into `Event`, and let the type checker lead through the fold and the rend
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -313,8 +313,3 @@ def event_to_json(event: Event) -> str:
 def event_from_json(line: str | bytes) -> Event:
     """Read the stored form. Raises pydantic.ValidationError where the line is not an event."""
     return _adapter.validate_json(line)
-
-
-def event_schema() -> dict[str, Any]:
-    """The JSON schema of an event, for the API's documentation."""
-    return _adapter.json_schema()

@@ -183,6 +183,10 @@ class ThreadStore(Protocol):
         """The whole log; empty where there is none."""
         ...
 
+    async def length(self, thread_id: ThreadId) -> int:
+        """How many events a log has, without reading them; 0 where there is none."""
+        ...
+
     async def receive(
         self,
         thread_id: ThreadId,

@@ -87,7 +87,7 @@ class Inbox:
                 return Received(thread_id, "launched")
             if appended.outcome == "duplicate":
                 return Received(thread_id, "duplicate")
-        elif not len(await self._store.load(thread_id)):
+        elif not await self._store.length(thread_id):
             return Received(None, "ignored")
         appended = await self._store.receive(
             thread_id, (message,), deliveries=inbound.deliveries, max_length=MAX_LOG_LENGTH
@@ -100,7 +100,7 @@ class Inbox:
 
     async def takes_part(self, conversation: Conversation) -> bool:
         """Whether a thread of the bot's lives in this conversation."""
-        return len(await self._store.load(await self.thread_of(conversation))) > 0
+        return await self._store.length(await self.thread_of(conversation)) > 0
 
     async def thread_of(self, conversation: Conversation) -> ThreadId:
         """The thread that a conversation belongs to, whether it exists yet or not."""
@@ -126,7 +126,7 @@ class Inbox:
         thread_id = thread_id_for(seed)
         if conversation and bind:
             owner = await self.thread_of(conversation)
-            if owner != thread_id and len(await self._store.load(owner)):
+            if owner != thread_id and await self._store.length(owner):
                 raise ConversationTaken(owner)
             await self._store.bind(conversation, thread_id)
         message = self._message(text, by, seed)

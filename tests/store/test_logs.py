@@ -36,6 +36,8 @@ async def test_what_was_appended_is_loaded_in_order(store: ThreadStore) -> None:
     log = await store.load("t1")
     assert log.events == (launched(), said("a"), said("b"))
     assert log.state.seq == 3
+    assert await store.length("t1") == 3
+    assert await store.length("nobody") == 0
 
 
 async def test_a_delivery_is_stored_once_whichever_of_its_ids_comes_again(store: ThreadStore) -> None:

@@ -40,6 +40,11 @@ class RedisLogs:
             lines = await self._connection.redis.lrange(keys.log(log.thread_id), len(log), -1)
         return log.plus(map(event_from_json, lines)) if lines else log
 
+    async def length(self, thread_id: ThreadId) -> int:
+        """How many events a log has, without reading them."""
+        with reachable():
+            return int(await self._connection.redis.llen(keys.log(thread_id)))
+
     async def receive(
         self,
         thread_id: ThreadId,
