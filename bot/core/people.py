@@ -11,6 +11,8 @@ from typing import Literal, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 RoleName = str
+Address = str
+"""`channel:place`, such as `slack:T0ACME/U0ANA`, `email:ana@acme.example` or `sms:+4915112345678`."""
 
 
 class Frozen(BaseModel):
@@ -27,8 +29,7 @@ class Actor(Frozen):
     """A person's id, `api:<key name>` for a service, the address for an unknown, `system` for the bot itself."""
     name: str
     """For people to read. Never used to decide anything."""
-    address: str = ""
-    """Channel address, such as `slack:T0ACME/U0ANA`."""
+    address: Address = ""
     authenticated_by: str = ""
     """How the channel knows the address: `slack-signature`, `api-key` …"""
     external: bool = False
@@ -44,8 +45,7 @@ class Person(Frozen):
     id: str
     name: str = Field(min_length=1, max_length=100)
     roles: tuple[RoleName, ...] = ()
-    addresses: tuple[str, ...] = ()
-    """`slack:TEAM/USER`; a later channel adds its own prefix."""
+    addresses: tuple[Address, ...] = ()
 
 
 class People:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from bot.core.agent import Agent
 from bot.core.events import Event
 from bot.core.log import Log
-from bot.core.values import Arguments, Conversation, PostId, ThreadId, Usage
+from bot.core.people import Address
+from bot.core.values import Arguments, Conversation, PostId, RequestId, ThreadId, Usage
 from bot.core.views import View
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -85,23 +88,43 @@ class Outgoing:
     post_id: PostId
     conversation: Conversation
     view: View
+    face: str = ""
+    """What `view` shows, in a word or two. Together with `post_id` it names one sending, over all its retries."""
+    asked_at: datetime = EPOCH
+    """When the post was asked for: the same over all retries."""
+    to: Address = ""
+    """The person it is for, where one can be told. A channel whose conversations are shared needs it only for copies."""
+    private: bool = False
+    """A copy for `to` alone, who takes no part in `conversation`."""
+    trail: str = ""
+    """What the channel noted about the newest message of `to` in this thread (`MessageReceived.trail`)."""
     ref: str | None = None
     """The channel's reference to what is to be updated; None: it is new."""
     in_doubt: bool = False
     """An earlier attempt may have arrived: look for `post_id` before sending (SL19)."""
+    reply_token: str = ""
+    """Stands for this post and `to` in a reply (EM7)."""
+    decide_url: str = ""
+    """The page on which `to` can decide, for a request that is open (EM20)."""
     full_text_url: str = ""
     """Where the whole text stands, for a text that has to be cut."""
     artifact_url: str = ""
 
 
 class DeliveryError(Exception):
-    """A post did not get through. `retry_seconds` None: it never will."""
+    """A post did not get through.
 
-    def __init__(self, error: str, *, retry_seconds: float | None = None, in_doubt: bool = False) -> None:
+    `retry_seconds` None: it never will. `undeliverable`: nothing will get through to this address any more.
+    """
+
+    def __init__(
+        self, error: str, *, retry_seconds: float | None = None, in_doubt: bool = False, undeliverable: bool = False
+    ) -> None:
         super().__init__(error)
         self.error = error
         self.retry_seconds = retry_seconds
         self.in_doubt = in_doubt
+        self.undeliverable = undeliverable
 
 
 @dataclass(frozen=True)
@@ -111,6 +134,8 @@ class Delivered:
     ref: str
     conversation: Conversation | None = None
     """Where replies to it will come from, where that is a conversation of its own."""
+    tracked: bool = False
+    """The channel will report later what became of it (`PostReported`)."""
 
 
 class Channel(Protocol):
@@ -121,12 +146,25 @@ class Channel(Protocol):
         """The prefix of its addresses and the `channel` of its conversations."""
         ...
 
+    @property
+    def shared(self) -> bool:
+        """Whether everybody who may decide sees the conversation: one card does for all of them."""
+        ...
+
     async def deliver(self, outgoing: Outgoing) -> Delivered:
         """Send or update. Raises DeliveryError."""
         ...
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+class CodeBook(Protocol):
+    """Short codes that stand for a request on one address (SM5)."""
+
+    async def issue(self, address: Address, post_id: PostId, request_id: RequestId, until: datetime | None) -> str:
+        """Six random digits, unique among those of this address. The same request gets the same code again."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.core.people import Actor
+from bot.core.people import Actor, Address
 from bot.core.state import Activity, ActivityCard, Post, RequestCard, RequestState, Say, ThreadState, Whisper
 from bot.core.values import AnswerFormat, Artifact, Fact, RequestId, Risk
 from bot.core.wording import plural
@@ -44,6 +44,8 @@ class CardView:
     details: str = ""
     format: AnswerFormat = "free_text"
     choices: tuple[str, ...] = ()
+    ruled: bool = False
+    """Only the deciders may decide."""
     risk: Risk = "low"
     dangerous: bool = False
     deciders: tuple[Actor, ...] = ()
@@ -55,6 +57,12 @@ class CardView:
     """How it stands, one sentence for people."""
     mood: Mood = "open"
     artifact: Artifact | None = None
+
+    def may_decide(self, address: Address) -> bool:
+        """Whether the person at this address is among those who are asked. A question without a rule is for anybody."""
+        if not self.open:
+            return False
+        return any(one.address == address for one in self.deciders) or (self.kind == "question" and not self.ruled)
 
 
 View = SayView | WhisperView | CardView
@@ -91,6 +99,7 @@ def _request_view(state: ThreadState, one: RequestState) -> CardView:
         details=preview.details if preview else "",
         format=request.format,
         choices=request.choices,
+        ruled=request.rule is not None,
         risk=request.rule.risk if request.rule else "low",
         dangerous=request.kind == "approval" and request.rule is not None and request.rule.risk == "high",
         deciders=request.deciders,

@@ -1,0 +1,1 @@
+"""Email: mail in by IMAP, SMTP or a provider's webhook, mail out by SMTP."""
