@@ -13,6 +13,10 @@ from agents import FIRST_AGENT, all_agents
 from agents.settings import AgentSettings
 from bot.core.agent import Agent
 from bot.core.protocols import Channel, Clock, Model
+from bot.core.tokens import Tokens
+from bot.desks.email import EmailDesk
+from bot.desks.slack import SlackDesk
+from bot.desks.sms import Caps, SmsDesk
 from bot.kept import kept_token
 from bot.runtime.clock import SystemClock
 from bot.runtime.inbox import Inbox
@@ -20,6 +24,7 @@ from bot.runtime.links import Links
 from bot.runtime.outbox import Outbox
 from bot.runtime.people_file import PeopleFile
 from bot.runtime.perform import Perform
+from bot.runtime.routing import Routing
 from bot.runtime.runner import Runner
 from bot.runtime.scripted import ScriptedModel
 from bot.runtime.store import Store
@@ -27,15 +32,79 @@ from bot.runtime.worker import Pace, Worker
 from bot.settings import Settings
 from bot.web.api import ApiDesk
 from bot.web.api import router as api_router
+from bot.web.decide import decide_page
 from bot.web.health import health_routes
 from bot.web.keys import Callers
 from bot.web.pages import pages
 from bot.web.server import web_application
 from bot.web.slack import slack_routes
-from bot.web.slack_desk import SlackDesk
+from bot.web.twilio import twilio_routes
+from channels.email.client import EmailChannel, SmtpPlace
+from channels.email.receive import OwnMail
 from channels.slack.client import SlackChannel, SlackEvents
+from channels.sms.client import SmsChannel
 
 logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The ways to people that are on."""
+
+    slack: SlackChannel | None
+    email: EmailChannel | None
+    sms: SmsChannel | None
+
+    @classmethod
+    def of(cls, settings: Settings, store: Store, clock: Clock) -> Channels:
+        """Those whose settings are there. Nothing is contacted."""
+        slack = email = sms = None
+        if settings.slack_is_on:
+            slack = SlackChannel.at(settings.slack_api_url, settings.slack_bot_token.get_secret_value())
+        if settings.email_is_on:
+            place = SmtpPlace(
+                settings.smtp_host,
+                settings.smtp_port,
+                settings.smtp_username,
+                settings.smtp_password.get_secret_value(),
+                settings.smtp_tls,
+            )
+            email = EmailChannel(place, settings.email_address, now=clock.now)
+        if settings.sms_is_on:
+            sms = SmsChannel.at(
+                settings.twilio_api_url,
+                settings.twilio_account_sid,
+                settings.each(settings.twilio_auth_token)[0],
+                settings.twilio_from_number,
+                status_url=f"{settings.public_url}/twilio/status",
+                codes=store.codes,
+                now=clock.now,
+            )
+        return cls(slack, email, sms)
+
+    def by_name(self) -> dict[str, Channel]:
+        """Each under the prefix of its addresses."""
+        return {one.name: one for one in (self.slack, self.email, self.sms) if one}
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        for one in self.by_name().values():
+            await one.close()
+
+
+@dataclass(frozen=True)
+class Desks:
+    """Where what comes in is taken in, for each channel that is on."""
+
+    slack: SlackDesk | None
+    email: EmailDesk | None
+    sms: SmsDesk | None
+
+    async def close(self) -> None:
+        """Let what they still have to say get out."""
+        for one in (self.slack, self.email, self.sms):
+            if one:
+                await one.close()
 
 
 @dataclass(frozen=True)
@@ -48,9 +117,11 @@ class Switchboard:
     people: PeopleFile
     agents: dict[str, Agent]
     model: Model
-    slack: SlackChannel | None
+    channels: Channels
+    desks: Desks
     inbox: Inbox
     links: Links
+    tokens: Tokens
 
     @classmethod
     def assemble(
@@ -61,14 +132,13 @@ class Switchboard:
         store = Store(url, clock)
         people = PeopleFile(settings.people_file)
         people.load()
-        slack = None
-        if settings.slack_is_on:
-            slack = SlackChannel.at(settings.slack_api_url, settings.slack_bot_token.get_secret_value())
         agents = all_agents(
             AgentSettings(
                 data_dir=settings.data_dir, deploy_repo=settings.deploy_repo, deploy_file=settings.deploy_file
             )
         )
+        channels, tokens = Channels.of(settings, store, clock), Tokens(settings.signing_key)
+        inbox = Inbox(store.logs, clock, people)
         return cls(
             settings=settings,
             clock=clock,
@@ -76,20 +146,23 @@ class Switchboard:
             people=people,
             agents=agents,
             model=model or _model(settings),
-            slack=slack,
-            inbox=Inbox(store.logs, clock, people),
+            channels=channels,
+            desks=_desks(settings, channels, inbox, people=people, store=store, tokens=tokens, clock=clock),
+            inbox=inbox,
             links=Links(settings.public_url, settings.signing_key),
+            tokens=tokens,
         )
 
     def worker(self, pace: Pace | None = None) -> Worker:
         """A worker on this store."""
-        channels: dict[str, Channel] = {self.slack.name: self.slack} if self.slack else {}
-        outbox = Outbox(self.store.logs, channels, self.clock, self.links)
+        routing = Routing(self.people, self.channels.by_name(), self.store.addresses)
+        outbox = Outbox(self.store.logs, routing, self.clock, self.links, self.tokens)
         perform = Perform(
             store=self.store.logs,
             model=self.model,
             agents=self.agents,
             outbox=outbox,
+            routing=routing,
             people=self.people,
             clock=self.clock,
             # Where a detached run was started, and where alone it can be taken up again.
@@ -99,31 +172,33 @@ class Switchboard:
 
     def web(self) -> FastAPI:
         """The web application; with an app token, it also keeps a Socket Mode connection."""
-        settings = self.settings
-        desk = SlackDesk(self.inbox, self.slack, self.people, first_agent=FIRST_AGENT) if self.slack else None
-        events = SlackEvents(self.slack.client, desk) if self.slack and desk else None
+        settings, slack = self.settings, self.channels.slack
+        events = SlackEvents(slack.client, self.desks.slack) if slack and self.desks.slack else None
 
         @asynccontextmanager
         async def living() -> AsyncGenerator[None]:
             if events and settings.slack_over_socket:
                 await events.connect(settings.slack_app_token.get_secret_value())
-            logger.info("web_started", slack=bool(events), model=self.model.name)
+            logger.info("web_started", channels=sorted(self.channels.by_name()), model=self.model.name)
             try:
                 yield
             finally:
                 if events:
                     await events.close()
-                if desk:
-                    await desk.close()
                 await self.close()
 
+        on = self.channels.by_name()
         routers = [
             slack_routes(
-                events, settings.slack_signing_secret.get_secret_value(), now=lambda: self.clock.now().timestamp()
+                events, settings.each(settings.slack_signing_secret), now=lambda: self.clock.now().timestamp()
             ),
+            twilio_routes(self.desks.sms, settings.public_url, settings.each(settings.twilio_auth_token)),
             api_router,
             pages(self.store.logs, self.links),
-            health_routes(self.store, model=self.model.name, channels={"slack": self.slack is not None}),
+            decide_page(self.inbox, self.people, self.tokens, self.clock),
+            health_routes(
+                self.store, model=self.model.name, channels={name: name in on for name in ("slack", "email", "sms")}
+            ),
         ]
         app = web_application(routers, living)
         app.state.api_desk = ApiDesk(self.inbox, self.store.logs, self.agents, Callers(settings.api_keys, self.people))
@@ -131,10 +206,33 @@ class Switchboard:
 
     async def close(self) -> None:
         """Let go of every connection."""
-        if self.slack:
-            await self.slack.close()
+        await self.desks.close()
+        await self.channels.close()
         await self.model.close()
         await self.store.close()
+
+
+def _desks(
+    settings: Settings,
+    channels: Channels,
+    inbox: Inbox,
+    *,
+    people: PeopleFile,
+    store: Store,
+    tokens: Tokens,
+    clock: Clock,
+) -> Desks:
+    slack = SlackDesk(inbox, channels.slack, people, first_agent=FIRST_AGENT) if channels.slack else None
+    email = sms = None
+    if channels.email:
+        own = OwnMail(settings.email_address, settings.email_authserv_id)
+        email = EmailDesk(
+            inbox, channels.email, people, store, own=own, tokens=tokens, clock=clock, first_agent=FIRST_AGENT
+        )
+    if channels.sms:
+        caps = Caps(settings.sms_daily_cap_per_number, settings.sms_daily_cap)
+        sms = SmsDesk(inbox, channels.sms, people, store, caps=caps, clock=clock, first_agent=FIRST_AGENT)
+    return Desks(slack, email, sms)
 
 
 def _model(settings: Settings) -> Model:

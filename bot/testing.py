@@ -17,13 +17,15 @@ from datetime import UTC, datetime, timedelta
 from bot.core.agent import Agent
 from bot.core.events import Event
 from bot.core.log import Log
-from bot.core.people import Actor, People
+from bot.core.people import Actor, Address, People
 from bot.core.protocols import Appended, Channel, Clock, Lease, Model, Stale, ThreadSummary
+from bot.core.tokens import Tokens
 from bot.core.values import Conversation, ThreadId
 from bot.runtime.inbox import Inbox
 from bot.runtime.links import Links
 from bot.runtime.outbox import Outbox
 from bot.runtime.perform import Perform
+from bot.runtime.routing import Routing
 from bot.runtime.runner import Runner
 from bot.runtime.scripted import ScriptedModel
 
@@ -137,6 +139,21 @@ class MemoryStore:
             self._grown.notify_all()
 
 
+class MemoryAddresses:
+    """Which addresses are out of use, in memory."""
+
+    def __init__(self) -> None:
+        self._off: dict[Address, str] = {}
+
+    async def why_off(self, address: Address) -> str | None:
+        """Why nothing is sent there."""
+        return self._off.get(address)
+
+    async def turn_off(self, address: Address, why: str) -> None:
+        """Send nothing there."""
+        self._off[address] = why
+
+
 class Stage:
     """Agents on a stage: what people say goes in, and each call returns when the thread waits on the world."""
 
@@ -154,12 +171,14 @@ class Stage:
         self._first = agents[0].name
         self._channel = channel
         self.inbox = Inbox(self.store, self.clock, lambda: self._people)
-        outbox = Outbox(self.store, {channel.name: channel} if channel else {}, self.clock, Links("", b""))
+        routing = Routing(lambda: self._people, {channel.name: channel} if channel else {}, MemoryAddresses())
+        outbox = Outbox(self.store, routing, self.clock, Links("", b""), Tokens(b"stage"))
         perform = Perform(
             store=self.store,
             model=model or ScriptedModel(),
             agents={agent.name: agent for agent in agents},
             outbox=outbox,
+            routing=routing,
             people=lambda: self._people,
             clock=self.clock,
             place="stage",

@@ -57,9 +57,9 @@ def test_an_empty_value_is_none_and_hides_the_one_of_the_env_file(
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("PORT", "http", "write a whole number from 1 to 65535"),
-        ("PORT", "0", "write a whole number from 1 to 65535"),
-        ("PORT", "65536", "write a whole number from 1 to 65535"),
+        ("PORT", "http", "write a whole number, 1 or more; a port is at most 65535"),
+        ("PORT", "0", "write a whole number, 1 or more; a port is at most 65535"),
+        ("PORT", "65536", "write a whole number, 1 or more; a port is at most 65535"),
         ("REDIS_URL", "localhost:6379", "write redis://HOST:PORT/0"),
         ("REDIS_URL", "http://user:hunter2hunter2@localhost", "write redis://HOST:PORT/0"),
         ("REDIS_URL", "redis://:hunter2hunter2@localhost:port", "write redis://HOST:PORT/0"),

@@ -128,6 +128,7 @@ def _ruling(environment: Environment, context: PrepareContext) -> Ruling:
             roles=environment.approvers,
             approvals=environment.approvals,
             four_eyes=environment.four_eyes,
+            channels=environment.channels,
             life_seconds=environment.approval_life_seconds,
         )
     )

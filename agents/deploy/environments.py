@@ -47,6 +47,7 @@ _WRITE: Final[Mapping[str, str]] = {
     "requesters": 'a list of roles, such as requesters = ["engineer", "approver"]',
     "approvals": "a whole number from 0 to 10, such as approvals = 1",
     "four_eyes": "four_eyes = true or false",
+    "channels": 'a list of slack, email, sms, api, such as channels = ["slack", "email"]',
     "approval_life_seconds": "a whole number from 60 to 604800, such as approval_life_seconds = 3600",
     "time_limit_seconds": "a whole number from 1 to 86400, such as time_limit_seconds = 900",
 }
@@ -95,6 +96,8 @@ class Environment(BaseModel):
     """How many people have to approve; 0 only where the risk is not high."""
     four_eyes: StrictBool = False
     """Whether whoever asked may not be one who approves. Unless written: true where the risk is high."""
+    channels: tuple[Literal["slack", "email", "sms", "api"], ...] = ()
+    """Channels over which it may be approved. Unless written: all, but where the risk is high, no text messages."""
     approval_life_seconds: Annotated[StrictInt, Field(ge=60, le=604_800)] = 3600
     time_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400)] = 900
 

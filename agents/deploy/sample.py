@@ -84,6 +84,8 @@ approvers = ["approver"]
 requesters = ["engineer", "approver"]
 approvals = 1
 four_eyes = true
+# A text message may approve nothing of high risk unless it is named here: a sender's number can be forged.
+channels = ["slack", "email", "sms", "api"]
 approval_life_seconds = 3600
 time_limit_seconds = 300
 """

@@ -9,12 +9,49 @@ import typer
 from fastapi import FastAPI
 
 from bot.core.agent import Agent
-from bot.core.protocols import Model
+from bot.core.protocols import Clock, Model
+from bot.desks.email import EmailDesk
+from bot.desks.sms import SmsDesk
 from bot.runtime.inbox import Inbox
 from bot.runtime.store import Store
 from bot.runtime.worker import Worker
 from bot.settings import Settings
+from channels.email.client import EmailChannel
 from channels.slack.client import SlackChannel
+from channels.sms.client import SmsChannel
+
+
+class Channels(Protocol):
+    """The ways to people that are on."""
+
+    @property
+    def slack(self) -> SlackChannel | None:
+        """Slack, where it is on."""
+        ...
+
+    @property
+    def email(self) -> EmailChannel | None:
+        """Mail, where it is on."""
+        ...
+
+    @property
+    def sms(self) -> SmsChannel | None:
+        """SMS, where it is on."""
+        ...
+
+
+class Desks(Protocol):
+    """Where what comes in is taken in, for each channel that is on."""
+
+    @property
+    def email(self) -> EmailDesk | None:
+        """Takes in mail."""
+        ...
+
+    @property
+    def sms(self) -> SmsDesk | None:
+        """Takes in texts."""
+        ...
 
 
 class Board(Protocol):
@@ -23,6 +60,11 @@ class Board(Protocol):
     @property
     def settings(self) -> Settings:
         """What the environment says."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Where time comes from."""
         ...
 
     @property
@@ -41,8 +83,13 @@ class Board(Protocol):
         ...
 
     @property
-    def slack(self) -> SlackChannel | None:
-        """Slack, where it is on."""
+    def channels(self) -> Channels:
+        """The ways to people that are on."""
+        ...
+
+    @property
+    def desks(self) -> Desks:
+        """Where what comes in is taken in."""
         ...
 
     @property

@@ -77,15 +77,15 @@ async def _slack(board: Board) -> Finding:
     settings = board.settings
     if not settings.slack_bot_token.get_secret_value():
         return Finding("off", "Slack", "off: SLACK_BOT_TOKEN is not set. `bot slack manifest` begins the set-up.")
-    if board.slack is None:
+    if board.channels.slack is None:
         return Finding("bad", "Slack", "no way in: set SLACK_SIGNING_SECRET (HTTP) or SLACK_APP_TOKEN (Socket Mode).")
     ways = [
         name for name, on in (("HTTP", settings.slack_over_http), ("Socket Mode", settings.slack_over_socket)) if on
     ]
     try:
-        who = await board.slack.ping()
+        who = await board.channels.slack.ping()
         if settings.slack_over_socket:
-            await board.slack.ping_socket_mode(settings.slack_app_token.get_secret_value())
+            await board.channels.slack.ping_socket_mode(settings.slack_app_token.get_secret_value())
     except DeliveryError as error:
         return Finding("bad", "Slack", f"{settings.slack_api_url} refuses or does not answer: {error.error}")
     text = f"{who['user']} in {who['team']} ({who['team_id']}), in over {' and '.join(ways)}"

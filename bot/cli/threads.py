@@ -40,7 +40,7 @@ def list_threads(
 
     async def find(board: Board) -> list[Log]:
         found = [await board.store.logs.load(one.thread_id) for one in await board.store.logs.recent(limit)]
-        return [log for log in found if len(log)]
+        return [log for log in found if log.state.run != "empty"]
 
     logs = _with_board(context, find)
     if not logs:

@@ -120,7 +120,9 @@ def _block(event: e.Event, calls: dict[CallId, str], requests: dict[str, Request
             | e.Resumed()
             | e.PostSent()
             | e.PostFailed()
+            | e.PostReported()
             | e.PostRetryDue()
+            | e.InboundRefused()
         ):
             return ""
         case _:

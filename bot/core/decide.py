@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from bot.core.events import DecisionMade, DecisionRefused
-from bot.core.people import Actor, People
-from bot.core.state import RequestCard, RequestState, ThreadState
-from bot.core.values import Request, RequestId
+from bot.core.people import Actor, Address, People
+from bot.core.state import RequestCard, RequestState, ThreadState, receipt_key
+from bot.core.values import ApprovalRule, Request, RequestId
 from bot.core.wording import plural
 
-Verdict = Literal["approve", "deny", "answer"]
+Verdict = Literal["approve", "deny", "answer", "unclear"]
+_WAYS = {"slack": "Slack", "email": "mail", "sms": "text message", "api": "the API"}
+_RECEIPT_PAUSE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Attempt:
     source: str = ""
     ref: str = ""
     """The message that was used, where the channel knows it."""
+    problem: tuple[str, str] | None = None
+    """What the channel itself found wrong with it: the rule, and what the person is told."""
+    receipt: Literal["always", "hourly", "never"] = "always"
+    """Whether the person is told why it does not count. Where each receipt is a mail, one an hour is enough (EM16)."""
 
 
 def judge(state: ThreadState, attempt: Attempt, people: People, at: datetime) -> DecisionMade | DecisionRefused:
@@ -38,8 +44,9 @@ def judge(state: ThreadState, attempt: Attempt, people: People, at: datetime) ->
     problem = ("unknown", "I do not know this request.") if one is None else _problem(one, attempt, people, at)
     if not problem and _is_old_card(state, attempt):
         problem = ("card", "This card is out of date; please use the newest one in this thread.")
-    if one is None or problem:
-        rule, why = problem or ("unknown", "")
+    if one is None or problem or attempt.verdict == "unclear":
+        rule, why = problem or ("unclear", "That is neither a yes nor a no.")
+        told = state.told.get(receipt_key(attempt.by.address, attempt.request_id))
         return DecisionRefused(
             at=at,
             request_id=attempt.request_id,
@@ -48,6 +55,8 @@ def judge(state: ThreadState, attempt: Attempt, people: People, at: datetime) ->
             why=why,
             rule=rule,
             source=attempt.source,
+            receipt=attempt.receipt == "always"
+            or (attempt.receipt == "hourly" and not (told and at - told < _RECEIPT_PAUSE)),
         )
     return DecisionMade(
         at=at,
@@ -61,9 +70,12 @@ def judge(state: ThreadState, attempt: Attempt, people: People, at: datetime) ->
 
 
 def _is_old_card(state: ThreadState, attempt: Attempt) -> bool:
-    cards = (post for post in state.posts.values() if isinstance(post.content, RequestCard))
-    shown = next((post.ref for post in cards if post.content == RequestCard(attempt.request_id)), None)
-    return bool(attempt.ref and shown and shown != attempt.ref)
+    shown = {
+        post.ref
+        for post in state.posts.values()
+        if isinstance(post.content, RequestCard) and post.content.request_id == attempt.request_id and post.ref
+    }
+    return bool(attempt.ref and shown and attempt.ref not in shown)
 
 
 def what_became_of(one: RequestState) -> str:
@@ -83,7 +95,9 @@ def _problem(one: RequestState, attempt: Attempt, people: People, at: datetime) 
         return "late", what_became_of(one)
     if request.expires_at and at >= request.expires_at:
         return "expired", "This request has timed out. That changed nothing; ask again if it is still wanted."
-    if (attempt.verdict == "answer") != (request.kind == "question"):
+    if attempt.problem:
+        return attempt.problem
+    if attempt.verdict != "unclear" and (attempt.verdict == "answer") != (request.kind == "question"):
         wanted = "an answer" if request.kind == "question" else "approve or deny"
         return "kind", f"This request wants {wanted}."
     if attempt.verdict == "answer" and request.choices and attempt.text not in request.choices:
@@ -110,6 +124,8 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
         return "role", f"You cannot decide this: it takes the role {wanted} ({mine}). {_who_may(request, people)}"
     if attempt.verdict != "approve":
         return None
+    if channel_problem := _channel(request, by, people):
+        return channel_problem
     if by.external:
         return "external", f"Members of another organisation cannot approve. {_who_may(request, people)}"
     if request.rule.four_eyes and (barred := _four_eyes(request, by, people)):
@@ -118,6 +134,32 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
         missing = request.rule.approvals - len(one.votes)
         return "twice", f"You have approved this already; it needs {plural(missing, 'more person')}."
     return None
+
+
+def _channel(request: Request, by: Actor, people: People) -> tuple[str, str] | None:
+    """Whether the way by which the approval came is good enough for what is at stake (AP9, SM8)."""
+    rule = request.rule
+    used = by.address.partition(":")[0]
+    if rule is None or may_approve_over(rule, used):
+        return None
+    better = sorted({address.partition(":")[0] for address in _addresses(by, people)} - {used})
+    ways = [way for way in better if may_approve_over(rule, way)]
+    hint = f"Please use {' or '.join(_WAYS.get(way, way) for way in ways)}." if ways else _who_may(request, people)
+    return "channel", f"This cannot be approved by {_WAYS.get(used, used or 'this way')}; you can deny it here. {hint}"
+
+
+def may_approve_over(rule: ApprovalRule, channel: str) -> bool:
+    """Whether the policy takes an approval that comes over this channel.
+
+    Where a rule names no channels: any, but a text message approves nothing of high risk, because a sender's number can
+    be forged (SM8).
+    """
+    return channel in rule.channels if rule.channels else not (rule.risk == "high" and channel == "sms")
+
+
+def _addresses(by: Actor, people: People) -> tuple[Address, ...]:
+    person = people.get(by.id)
+    return person.addresses if person else ()
 
 
 def _four_eyes(request: Request, by: Actor, people: People) -> tuple[str, str] | None:

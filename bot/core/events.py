@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from bot.core.people import Actor, Frozen
+from bot.core.people import Actor, Address, Frozen
 from bot.core.values import Arguments, Artifact, CallId, Conversation, PostId, Prepared, Request, RequestId, Usage
 
 
@@ -42,6 +42,8 @@ class MessageReceived(Recorded):
     """The provider's id of the message."""
     cut_characters: int = 0
     """How much of an oversized message was left out."""
+    trail: str = ""
+    """What the channel wants to know of this message when it answers it: a mail's subject and ids. Only it reads it."""
 
 
 class FactsGathered(Recorded):
@@ -126,12 +128,14 @@ class DecisionRefused(Recorded):
 
     type: Literal["decision_refused"] = "decision_refused"
     request_id: RequestId
-    verdict: Literal["approve", "deny", "answer"]
+    verdict: Literal["approve", "deny", "answer", "unclear"]
     by: Actor
     why: str
     rule: str
     """The check that refused it, for the audit."""
     source: str = ""
+    receipt: bool = True
+    """Whether the person is told now: where each receipt is a mail, one an hour is enough (EM16)."""
 
 
 class RequestExpired(Recorded):
@@ -247,6 +251,10 @@ class PostSent(Recorded):
     """What it showed."""
     conversation: Conversation | None = None
     """The conversation that it began, where there was none yet: the thread goes on there."""
+    to: Address = ""
+    """Whom it went to, where that was one person."""
+    tracked: bool = False
+    """The channel will report what became of it."""
 
 
 class PostFailed(Recorded):
@@ -260,6 +268,34 @@ class PostFailed(Recorded):
     """None: given up."""
     in_doubt: bool = False
     """It may have arrived: look before sending again (SL19)."""
+    to: Address = ""
+    unreachable: bool = False
+    """There is no way left to reach the person it is for."""
+
+
+class PostReported(Recorded):
+    """A channel, or a mail server on the way, says what became of a post that it had taken (EM17, SM11)."""
+
+    type: Literal["post_reported"] = "post_reported"
+    post_id: PostId
+    outcome: Literal["delivered", "undeliverable", "failed", "retry"]
+    """`failed`: it did not arrive. `undeliverable`: nothing will at this address. `retry`: send it once more."""
+    detail: str = ""
+
+
+class InboundRefused(Recorded):
+    """Something came in that no thread was given: forged, automatic, from a stranger. Kept for the audit (EM15, EM18).
+
+    It stands in a log of its own, which no agent reads.
+    """
+
+    type: Literal["inbound_refused"] = "inbound_refused"
+    channel: str
+    address: Address
+    rule: str
+    why: str
+    """Nothing of what it said."""
+    source: str = ""
 
 
 class PostRetryDue(Recorded):
@@ -295,7 +331,9 @@ Event = (
     | Cancelled
     | PostSent
     | PostFailed
+    | PostReported
     | PostRetryDue
+    | InboundRefused
 )
 
 _adapter: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])

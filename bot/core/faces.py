@@ -14,6 +14,8 @@ def face_of(state: ThreadState, post: Post) -> str:
             return "said"
         case ActivityCard(call_id):
             return _seen(state.activities[call_id])
+        case RequestCard(request_id, to) if to:
+            return state.requests[request_id].status  # a copy says what was decided, not how the call went
         case RequestCard(request_id):
             one = state.requests[request_id]
             activity = state.activities.get(one.request.call_id or "")
@@ -33,17 +35,17 @@ def _seen(activity: Activity) -> str:
 def is_settled(state: ThreadState, post: Post) -> bool:
     """Whether the post shows what it should and will never change again."""
     face = face_of(state, post)
-    if post.shown != face:
+    if post.shown != face or post.tracked:
         return False
     match post.content:
         case Say() | Whisper():
             return True
         case ActivityCard():
             return face in _DONE
-        case RequestCard(request_id):
+        case RequestCard(request_id, to):
             one = state.requests[request_id]
-            if one.status == "pending":
-                return False
+            if one.status == "pending" or to:
+                return one.status != "pending"
             activity = state.activities.get(one.request.call_id or "")
             return one.status != "approved" or activity is None or activity.status in _DONE
 

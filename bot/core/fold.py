@@ -15,7 +15,7 @@ from bot.core import events as e
 from bot.core import requests as r
 from bot.core.builtins import WAIT
 from bot.core.faces import is_settled
-from bot.core.state import Activity, ActivityCard, Call, Post, Say, ThreadState, Whisper
+from bot.core.state import Activity, ActivityCard, Call, Post, Say, ThreadState, Whisper, receipt_key
 from bot.core.values import ThreadId
 from bot.core.wording import is_bare_decision
 
@@ -50,7 +50,7 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
         case e.DecisionMade():
             return r.decided(state, event)
         case e.DecisionRefused():
-            return whisper(state, event.by.address, event.why)
+            return _refused(state, event)
         case e.RequestExpired():
             return r.expired(state, event)
         case e.ToolStarted():
@@ -77,8 +77,10 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
             return say(state.but(paused=False), f"Resumed by {event.by.name}.") if state.paused else state
         case e.Cancelled():
             return _cancelled(state, event)
-        case e.PostSent() | e.PostFailed() | e.PostRetryDue():
+        case e.PostSent() | e.PostFailed() | e.PostReported() | e.PostRetryDue():
             return _posted(state, event)
+        case e.InboundRefused():
+            return state
         case _:
             assert_never(event)
 
@@ -93,12 +95,22 @@ def say(state: ThreadState, text: str, *, tone: str = "notice") -> ThreadState:
 def whisper(state: ThreadState, address: str, text: str) -> ThreadState:
     """One person is to be told something."""
     channel = address.partition(":")[0]
-    if not state.conversation or state.conversation.channel != channel:
+    here = state.conversation is not None and state.conversation.channel == channel
+    if not here and address not in state.reached:
         return state
     return state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=Whisper(address, text)))
 
 
+def _refused(state: ThreadState, event: e.DecisionRefused) -> ThreadState:
+    if not event.receipt:
+        return state
+    key = receipt_key(event.by.address, event.request_id)
+    return whisper(state.but(told={**state.told, key: event.at}), event.by.address, event.why)
+
+
 def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
+    if event.trail:
+        state = state.but(trails={**state.trails, event.by.address: event.trail})
     if state.run in {"finished", "cancelled"}:
         state = state.but(
             run="working",
@@ -115,7 +127,8 @@ def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
         return whisper(
             state,
             event.by.address,
-            "A message in the thread does not decide. Please use the buttons on the card above.",
+            "A message in the thread does not decide. Please decide on the request itself: with its buttons, its code, "
+            "or a reply to its mail.",
         )
     if r.doubtful(state):
         hint = "I first have to know what became of the interrupted call: please choose on the card above."
@@ -227,7 +240,7 @@ def _cancelled(state: ThreadState, event: e.Cancelled) -> ThreadState:
     return say(left, f"Cancelled by {event.by.name}. {tail}")
 
 
-def _posted(state: ThreadState, event: e.PostSent | e.PostFailed | e.PostRetryDue) -> ThreadState:
+def _posted(state: ThreadState, event: e.PostSent | e.PostFailed | e.PostReported | e.PostRetryDue) -> ThreadState:
     post = state.posts.get(event.post_id)
     if post is None:
         return state
@@ -235,13 +248,45 @@ def _posted(state: ThreadState, event: e.PostSent | e.PostFailed | e.PostRetryDu
         case e.PostRetryDue():
             return state.with_post(replace(post, blocked=False))
         case e.PostFailed():
-            if event.retry_at is None:
-                return _without(state, post)
-            return state.with_post(replace(post, attempts=post.attempts + 1, blocked=True, in_doubt=event.in_doubt))
+            return _post_failed(state, post, event)
+        case e.PostReported():
+            return _reported(state, post, event)
         case e.PostSent():
             state = state.but(conversation=event.conversation or state.conversation)
-            shown = replace(post, ref=event.ref, shown=event.face, attempts=0, in_doubt=False, blocked=False)
-            return _without(state, post) if is_settled(state, shown) else state.with_post(shown)
+            if event.to and event.to not in state.reached:
+                state = state.but(reached=(*state.reached, event.to))
+            shown = replace(
+                post, ref=event.ref, shown=event.face, attempts=0, in_doubt=False, blocked=False,
+                to=event.to, tracked=event.tracked,
+            )  # fmt: skip
+            return _kept(state, shown)
+
+
+def _post_failed(state: ThreadState, post: Post, event: e.PostFailed) -> ThreadState:
+    lost = event.unreachable and bool(post.line)
+    if lost and not post.lost:
+        place = post.line.partition(":")[2]
+        state = say(state, f"I cannot reach {place}, who may decide this, and know no other way.", tone="problem")
+    if event.retry_at is None:
+        return _without(state, post)
+    tried = replace(post, attempts=post.attempts + 1, blocked=True, in_doubt=event.in_doubt, lost=lost)
+    return state.with_post(tried)
+
+
+def _reported(state: ThreadState, post: Post, event: e.PostReported) -> ThreadState:
+    """What became of a post on its way. A report that comes late or twice changes nothing (SM11)."""
+    if not post.ref:
+        return state
+    again = event.outcome == "undeliverable" or (event.outcome == "retry" and not post.resent)
+    if not again:
+        return _kept(state, replace(post, tracked=False))
+    # Sent anew: the outbox knows by now which addresses are of no use, and takes another one of the same person.
+    return state.with_post(replace(post, ref=None, shown="", to="", tracked=False, resent=True))
+
+
+def _kept(state: ThreadState, post: Post) -> ThreadState:
+    """With the post as it is now, unless there is nothing left to do for it."""
+    return _without(state, post) if is_settled(state, post) else state.with_post(post)
 
 
 def _without(state: ThreadState, post: Post) -> ThreadState:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bot.core.events import Event
+from bot.core.events import Event, PostFailed, PostSent, RequestOpened
 from bot.core.fold import fold, step
-from bot.core.state import ThreadState
-from bot.core.values import ThreadId
+from bot.core.people import Address
+from bot.core.state import RequestState, ThreadState
+from bot.core.values import PostId, ThreadId
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,25 @@ class Log:
         for event in more:
             state = step(state, event)
         return Log(self.thread_id, (*self.events, *more), state)
+
+    def asking(self, post_id: PostId) -> Event | None:
+        """The event that asked for a post; None where the id is none of this log's."""
+        thread_id, _, seq = post_id.rpartition(":")[0].rpartition(":")
+        known = thread_id == self.thread_id and seq.isdigit() and 1 <= int(seq) <= len(self.events)
+        return self.events[int(seq) - 1] if known else None
+
+    def request_of(self, post_id: PostId) -> RequestState | None:
+        """The request whose card or copy a post is, as it stands now."""
+        event = self.asking(post_id)
+        return self.state.requests.get(event.request.id) if isinstance(event, RequestOpened) else None
+
+    def recipient_of(self, post_id: PostId) -> Address:
+        """Whom a post was sent to last, or is meant for; empty where that is the conversation."""
+        for event in reversed(self.events):
+            if isinstance(event, PostSent | PostFailed) and event.post_id == post_id and event.to:
+                return event.to
+        post = self.state.posts.get(post_id)
+        return (post.line if post else "") or self.state.owner
 
     def __len__(self) -> int:
         return len(self.events)

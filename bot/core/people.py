@@ -93,19 +93,10 @@ class People:
         wanted = set(roles)
         return tuple(person for person in self._by_id.values() if wanted & set(person.roles))
 
-    def deciders(self, roles: Iterable[RoleName], *, barred: Iterable[str], channel: str) -> tuple[Actor, ...]:
-        """Who may decide, each with an address on this channel where there is one."""
+    def deciders(self, roles: Iterable[RoleName], *, barred: Iterable[str]) -> tuple[Person, ...]:
+        """Who may decide: everybody who holds one of these roles and is not barred."""
         without = set(barred)
-        able = (person for person in self.with_any_role(roles) if person.id not in without)
-        return tuple(
-            Actor(
-                kind="person",
-                id=person.id,
-                name=person.name,
-                address=next((one for one in person.addresses if one.startswith(f"{channel}:")), ""),
-            )
-            for person in able
-        )
+        return tuple(person for person in self.with_any_role(roles) if person.id not in without)
 
     def requester(self, actor_id: str) -> tuple[str, Literal["person", "service", "unknown"], frozenset[RoleName]]:
         """Name, kind and present roles of somebody whose id a log has."""
@@ -120,26 +111,30 @@ class People:
         return frozenset(person.roles) if person else frozenset()
 
 
+_KEYS = {"slack": "slack", "mail": "email", "phone": "sms"}
+"""The keys of the people file, and the channels whose addresses they hold."""
+
+
 def people_from(table: Mapping[str, Mapping[str, object]]) -> People:
-    """Make the directory from the parsed file: `{id: {name, roles, slack}}`.
+    """Make the directory from the parsed file: `{id: {name, roles, slack, mail, phone}}`.
 
     Raises ValueError (a pydantic ValidationError is one) that says which person is wrong and how.
     """
     persons: list[Person] = []
     for person_id, entry in table.items():
         fields = dict(entry)
-        slack_ids = _texts(person_id, fields.pop("slack", ()))
-        for slack_id in slack_ids:
-            if slack_id.count("/") != 1:
-                raise ValueError(f"{person_id}: a Slack id is TEAM/USER, such as T0ACME/U0ANA, not {slack_id!r}")
-        addresses = tuple(f"slack:{slack_id}" for slack_id in slack_ids)
+        addresses = tuple(
+            f"{channel}:{place.lower() if channel == 'email' else place}"
+            for key, channel in _KEYS.items()
+            for place in _texts(person_id, key, fields.pop(key, ()))
+        )
         persons.append(Person.model_validate({"id": person_id, "addresses": addresses, **fields}))
     return People(persons)
 
 
-def _texts(person_id: str, value: object) -> tuple[str, ...]:
+def _texts(person_id: str, key: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in cast("list[object]", value)):
-        raise ValueError(f'{person_id}: slack must be a list such as ["T0ACME/U0ANA"]')
+        raise ValueError(f"{person_id}: {key} must be a list of texts")
     return tuple(cast("list[str]", value))

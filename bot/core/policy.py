@@ -12,6 +12,7 @@ from bot.core import effects as x
 from bot.core.agent import Agent
 from bot.core.digest import digest_of
 from bot.core.faces import face_of, needs_delivery
+from bot.core.people import Address
 from bot.core.state import Call, ThreadState, Whisper
 from bot.core.values import ApprovalRule, Purpose
 from bot.core.wording import plural
@@ -33,15 +34,16 @@ def next_effect(state: ThreadState, agent: Agent) -> x.Effect | None:
 def next_delivery(state: ThreadState) -> x.Deliver | None:
     """The oldest post that does not show what it should.
 
-    A new post waits behind an older one that could not be sent yet, so that answers keep their order; what only one
-    person sees, and updates of what is there already, need not wait.
+    A new post waits behind an older one for the same eyes that could not be sent yet, so that answers keep their order;
+    receipts, and updates of what is there already, need not wait.
     """
-    held_up = False
+    held_up: set[Address] = set()
     for post in state.posts.values():
         in_line = post.ref is None and not isinstance(post.content, Whisper)
-        if needs_delivery(state, post) and not (in_line and held_up):
+        if needs_delivery(state, post) and not (in_line and post.line in held_up):
             return x.Deliver(post.id, face_of(state, post))
-        held_up = held_up or (in_line and post.blocked)
+        if in_line and post.blocked:
+            held_up.add(post.line)
     return None
 
 

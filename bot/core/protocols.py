@@ -93,7 +93,7 @@ class Outgoing:
     asked_at: datetime = EPOCH
     """When the post was asked for: the same over all retries."""
     to: Address = ""
-    """The person it is for, where one can be told. A channel whose conversations are shared needs it only for copies."""
+    """The person it is for, where one can be told. A channel with shared conversations needs it only for copies."""
     private: bool = False
     """A copy for `to` alone, who takes no part in `conversation`."""
     trail: str = ""

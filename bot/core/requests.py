@@ -38,6 +38,8 @@ def opened(state: ThreadState, event: e.RequestOpened) -> ThreadState:
     state = state.with_request(RequestState(request))
     if state.conversation:
         state = state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=RequestCard(request.id)))
+        for n, address in enumerate(request.copies, 1):
+            state = state.with_post(Post(f"{state.thread_id}:{state.seq}:{n}", RequestCard(request.id, address)))
     call = state.call
     if call is None or request.call_id != call.id:
         return state
@@ -56,7 +58,7 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
         settled = replace(one, status="denied", decided_by=event.by, decided_at=event.at, text=event.text)
         if event.text:  # what comes next answers to the reason: whoever gave it has shaped it (AP7)
             state = steered(state, event.by)
-        return _call_dropped(state.with_request(settled), one, f"denied by {event.by.name}").but(heard=state.seq)
+        return _call_dropped(_closed(state, settled), one, f"denied by {event.by.name}").but(heard=state.seq)
     if event.digest != one.request.digest or any(vote.by.id == event.by.id for vote in one.votes):
         return state
     votes = (*one.votes, Vote(event.by, event.at))
@@ -64,7 +66,7 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
     if len(votes) < needed:
         return state.with_request(replace(one, votes=votes))
     settled = replace(one, status="approved", votes=votes, decided_by=event.by, decided_at=event.at)
-    state = state.with_request(settled)
+    state = _closed(state, settled)
     call = state.call
     if call is None or call.id != one.request.call_id or call.phase != "waiting":
         return state
@@ -76,12 +78,12 @@ def answered_by_message(state: ThreadState, event: e.MessageReceived, one: Reque
     settled = replace(one, status="answered", decided_by=event.by, decided_at=event.at, text=event.text)
     said = normalise(event.text)
     stop = one.request.purpose != "model" and (said == normalise(STOP) or said in DENY_WORDS)
-    return _goes_on(state.with_request(settled), one, stopped_by=event.by if stop else None)
+    return _goes_on(_closed(state, settled), one, stopped_by=event.by if stop else None)
 
 
 def _answered(state: ThreadState, one: RequestState, event: e.DecisionMade) -> ThreadState:
     settled = replace(one, status="answered", decided_by=event.by, decided_at=event.at, text=event.text)
-    state = steered(state.with_request(settled), event.by)
+    state = steered(_closed(state, settled), event.by)
     if one.request.purpose == "in_doubt":
         return _doubt_settled(state, one, event)
     stop = one.request.purpose != "model" and event.text == STOP
@@ -110,7 +112,7 @@ def expired(state: ThreadState, event: e.RequestExpired) -> ThreadState:
     one = state.requests.get(event.request_id)
     if one is None or one.status != "pending":
         return state
-    state = state.with_request(replace(one, status="expired", decided_at=event.at))
+    state = _closed(state, replace(one, status="expired", decided_at=event.at))
     if one.request.purpose in {"model", "approval"}:
         return _call_dropped(state, one, "nobody decided in time").but(heard=state.seq)
     return state.but(stop_reason="Nobody answered, so I stopped here.")
@@ -125,11 +127,24 @@ def withdrawn(state: ThreadState, status: RequestStatus, why: str) -> ThreadStat
     """Every pending request ends in `status`, and the call in hand, unless it runs, is put aside."""
     for one in state.pending:
         if one.request.purpose != "in_doubt":
-            state = state.with_request(replace(one, status=status))
+            state = _closed(state, replace(one, status=status))
     call = state.call
     if call is None or call.phase in {"started", "in_doubt"}:
         return state
     return activity_is(state, call.id, "not_run", why).but(call=None)
+
+
+def _closed(state: ThreadState, one: RequestState) -> ThreadState:
+    """A request has reached a final state: nobody is asked any more who has not been asked yet."""
+    unasked = {
+        post.id
+        for post in state.posts.values()
+        if isinstance(post.content, RequestCard)
+        and (post.content.request_id, bool(post.line)) == (one.request.id, True)
+        and not (post.shown or post.in_doubt)
+    }
+    left = {key: post for key, post in state.posts.items() if key not in unasked}
+    return state.with_request(one).but(posts=left)
 
 
 def steered(state: ThreadState, by: Actor) -> ThreadState:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from bot.core.people import Actor
+from bot.core.people import Actor, Address
 from bot.core.values import (
     Arguments,
     Artifact,
@@ -91,6 +91,8 @@ class RequestCard:
     """The card of a request; it changes as the request and its call do."""
 
     request_id: RequestId
+    to: Address = ""
+    """A copy for this person; empty: the one in the conversation."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,24 @@ class Post:
     """Waits for its retry timer."""
     in_doubt: bool = False
     """An earlier attempt may have arrived (SL19)."""
+    to: Address = ""
+    """Whom it was sent to, where that was one person."""
+    tracked: bool = False
+    """The channel has yet to report what became of it."""
+    resent: bool = False
+    """It was sent once more, because the first one did not arrive."""
+    lost: bool = False
+    """Nobody can be reached with it, and the conversation was told."""
+
+    @property
+    def line(self) -> Address:
+        """Whose eyes it is for; empty: the conversation. Posts of one line keep their order."""
+        return self.content.to if isinstance(self.content, RequestCard) else ""
+
+
+def receipt_key(address: Address, request_id: RequestId) -> str:
+    """Names the receipts of one person about one request."""
+    return f"{address} {request_id}"
 
 
 @dataclass(frozen=True)
@@ -167,7 +187,13 @@ class ThreadState:
     requests: Mapping[RequestId, RequestState] = field(default_factory=dict[RequestId, RequestState])
     activities: Mapping[CallId, Activity] = field(default_factory=dict[CallId, Activity])
     posts: Mapping[PostId, Post] = field(default_factory=dict[PostId, Post])
-    """What is not yet shown as it should be, and cards that may still change."""
+    """What is not yet shown as it should be, cards that may still change, and what a channel has yet to report on."""
+    trails: Mapping[Address, str] = field(default_factory=dict[Address, str])
+    """What the channel noted about everybody's newest message."""
+    reached: tuple[Address, ...] = ()
+    """Addresses outside the conversation to which something was sent."""
+    told: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    """When somebody was last told that a decision did not count, by `receipt_key`."""
     cost_usd: float = 0.0
     tokens: int = 0
 
@@ -184,6 +210,13 @@ class ThreadState:
     def pending(self) -> tuple[RequestState, ...]:
         """Requests that wait for a person, oldest first."""
         return tuple(one for one in self.requests.values() if one.status == "pending")
+
+    @property
+    def owner(self) -> Address:
+        """The address in the conversation's channel of whoever started the current run; empty where there is none."""
+        address = self.requester.address if self.requester else ""
+        here = self.conversation is not None and address.partition(":")[0] == self.conversation.channel
+        return address if here else ""
 
     def but(self, **changes: Any) -> ThreadState:  # noqa: ANN401 typed by the fields it replaces
         """A copy with some fields changed.

@@ -1,7 +1,7 @@
 """Tokens that stand for a post and the person it went to, in a reply address or a link (EM7, EM20). Pure.
 
-A token says which post it is for and when it ends; it is only as good as its HMAC, which also covers the person's address
-and, for a link, the digest of what is decided. Lowercase base32: mail servers may change the case of an address.
+A token says which post it is for and when it ends; it is only as good as its HMAC, which also covers the person's
+address and, for a link, the digest of what is decided. Lowercase base32: mail servers may change an address's case.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bot.core.people import Actor, Frozen, RoleName
+from bot.core.people import Actor, Address, Frozen, RoleName
 
 ThreadId = str
 PostId = str
@@ -72,6 +72,8 @@ class ApprovalRule(Frozen):
     """Distinct persons needed (AP6)."""
     four_eyes: bool = False
     """Whoever asked may not approve (AP7)."""
+    channels: tuple[str, ...] = ()
+    """Channels over which it may be approved; none named: every one that is good enough for the risk (AP9, SM8)."""
     life_seconds: int | None = Field(default=3600, ge=1, le=7 * 86400)
     """None: the request never expires (AP4)."""
 
@@ -136,7 +138,10 @@ class Request(Frozen):
     rule: ApprovalRule | None = None
     """Who may decide; None: anybody the bot knows."""
     deciders: tuple[Actor, ...] = ()
-    """Who could decide when it was made, for people to read; who may is looked up again at the decision (AP7)."""
+    """Who could decide when it was made, each with the address at which they are asked, if there is one; who may is
+    looked up again at the decision (AP7)."""
+    copies: tuple[Address, ...] = ()
+    """The deciders' addresses that the conversation does not reach: each gets a copy of its own."""
     asked_by: str = ""
     """Their names, for people to read."""
     requesters: tuple[str, ...] = ()

@@ -79,13 +79,14 @@ def view_of(state: ThreadState, post: Post) -> View:
             activity = state.activities[call_id]
             status, mood = _activity_status(activity)
             return CardView(kind="activity", title=activity.title, status=status, mood=mood, artifact=activity.artifact)
-        case RequestCard(request_id):
-            return _request_view(state, state.requests[request_id])
+        case RequestCard(request_id, to):
+            return _request_view(state, state.requests[request_id], copy=bool(to))
 
 
-def _request_view(state: ThreadState, one: RequestState) -> CardView:
+def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardView:
     request = one.request
-    activity = state.activities.get(request.call_id or "") if request.kind == "approval" else None
+    own = request.kind == "approval" and not copy
+    activity = state.activities.get(request.call_id or "") if own else None
     status, mood = _request_status(one, activity)
     preview = request.preview
     return CardView(

@@ -6,31 +6,53 @@ import unicodedata
 
 APPROVE_WORDS = frozenset(
     (
-        *("approve", "approved", "yes", "yep", "ok", "okay", "lgtm", "go"),
-        *("ja", "freigeben", "genehmigt", "oui", "approuvé", "approuver"),
-        *("sí", "si", "aprobado", "aprobar", "承認", "はい"),
+        *("approve", "approved", "yes", "lgtm"),
+        *("ja", "freigeben", "freigegeben", "genehmigt", "genehmigen"),
+        *("oui", "approuvé", "approuvée", "approuver"),
+        *("sí", "si", "aprobado", "aprobada", "aprobar"),
+        *("sì", "approvato", "approvata", "approvare"),
+        *("sim", "aprovado", "aprovada", "aprovar"),
+        *("goedgekeurd", "goedkeuren", "godkänt", "godkänd", "godkendt", "godkjent"),
+        *("承認", "承認します", "承認する", "はい", "批准", "同意", "승인", "승인합니다"),
     )
 )
+"""Each of them alone, as a whole line, approves (EM11). Nothing that is also said in passing belongs here."""
 DENY_WORDS = frozenset(
     (
-        *("deny", "denied", "no", "nope", "reject", "rejected"),
-        *("nein", "ablehnen", "abgelehnt", "non", "refusé", "refuser"),
-        *("rechazado", "rechazar", "denegado", "却下", "いいえ"),
+        *("deny", "denied", "no", "reject", "rejected"),
+        *("nein", "ablehnen", "abgelehnt"),
+        *("non", "refusé", "refusée", "refuser"),
+        *("rechazado", "rechazada", "rechazar", "denegado", "denegada", "denegar"),
+        *("rifiutato", "rifiutata", "rifiutare", "negato"),
+        *("não", "rejeitado", "rejeitada", "rejeitar", "recusado", "recusar"),
+        *("nee", "afgewezen", "afwijzen", "nej", "nei", "avslag", "avvisad", "avvist", "afvist"),
+        *("却下", "却下します", "いいえ", "拒否", "拒绝", "拒絕", "거부", "거절"),
     )
 )
-SHIP_IT = frozenset({"go ahead", "ship it", "do it", "👍", "✅", "+1", "thumbsup", ":+1:", ":thumbsup:"})
+"""Each of them alone, as a whole line, denies (EM11)."""
+CASUAL_APPROVE_WORDS = frozenset(("yep", "ok", "okay", "go", "go ahead", "ship it", "do it", "thumbsup", "+1"))
+CASUAL_DENY_WORDS = frozenset(("nope",))
+SHIP_IT = frozenset({"👍", "✅", "+1", ":+1:", ":thumbsup:"})
+"""Signs that stand for a yes, compared as they were written. Like the casual words they never decide an approval: they
+are said too easily, about anything."""
+YES_WORDS = APPROVE_WORDS | CASUAL_APPROVE_WORDS
+"""What answers a plain yes-or-no question, where nothing is approved by it."""
+NO_WORDS = DENY_WORDS | CASUAL_DENY_WORDS
 
 
 def normalise(text: str) -> str:
-    """NFKC, casefolded, edge punctuation and doubled spaces gone: the form in which lines are compared."""
+    """NFKC, casefolded, edge punctuation and doubled spaces gone: the form in which lines are compared.
+
+    A question mark is no punctuation here: `yes?` is not a yes.
+    """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(folded.split()).strip(" .,;:!…\"'*_~`")
+    return " ".join(folded.split()).strip(" .,;:!¡…。、\"'“”„«»‘’*_~`")
 
 
 def is_bare_decision(text: str) -> bool:
     """Whether a message is nothing but a yes or a no: it never decides an approval, it gets a hint (AP15)."""
     words = normalise(text)
-    return words in APPROVE_WORDS or words in DENY_WORDS or words in SHIP_IT or text.strip() in SHIP_IT
+    return words in YES_WORDS or words in NO_WORDS or words in SHIP_IT or text.strip() in SHIP_IT
 
 
 def cut(text: str, limit: int, *, note: str = "… [cut]") -> str:

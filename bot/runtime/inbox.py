@@ -17,21 +17,27 @@ from bot.core.events import (
     DecisionMade,
     DecisionRefused,
     Event,
+    InboundRefused,
     MessageReceived,
     Paused,
+    PostReported,
     Resumed,
     ThreadLaunched,
 )
 from bot.core.log import Log
-from bot.core.people import Actor, People
+from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, ThreadStore
-from bot.core.values import Conversation, ThreadId
+from bot.core.values import Conversation, PostId, ThreadId
 
 MAX_MESSAGE_CHARACTERS = 40_000
 MAX_LOG_LENGTH = 5_000
 """Events after which a thread takes no more messages: what comes from outside is bounded."""
 
+REFUSED = "refused-"
+"""Begins the ids of logs that no thread is behind: what was refused at the door, one for each channel and day."""
+
 Control = Literal["pause", "resume", "cancel"]
+ReportedOutcome = Literal["delivered", "undeliverable", "failed", "retry"]
 
 
 class UnknownThread(Exception):  # noqa: N818 an answer, not a mistake
@@ -58,6 +64,8 @@ class Inbound:
     """Every id under which the provider may send this again."""
     may_launch: bool
     """Addressed to the bot, so that it starts a thread where there is none."""
+    trail: str = ""
+    """What the channel wants to know of it when it answers (`MessageReceived.trail`)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Inbox:
     async def message(self, inbound: Inbound, *, agent: str) -> Received:
         """Continue the conversation's thread, or launch `agent` in a new one. Raises StoreUnavailable."""
         thread_id = await self.thread_of(inbound.conversation)
-        message = self._message(inbound.text, inbound.by, inbound.source)
+        message = self._message(inbound.text, inbound.by, inbound.source, inbound.trail)
         if inbound.may_launch:
             launch = ThreadLaunched(at=message.at, agent=agent, by=inbound.by, conversation=inbound.conversation)
             appended = await self._store.receive(thread_id, (launch, message), deliveries=inbound.deliveries, expect=0)
@@ -134,12 +142,28 @@ class Inbox:
         appended = await self._store.receive(thread_id, (launch, message), deliveries=(seed,), expect=0)
         return Received(thread_id, "launched" if appended.outcome == "appended" else "duplicate")
 
-    async def add_message(self, thread_id: ThreadId, text: str, by: Actor, *, source: str = "") -> Log:
+    async def begin_anew(self, conversation: Conversation, after: ThreadId) -> None:
+        """The conversation goes on in a new thread; whoever says so about the same old one means the same new one."""
+        await self._store.bind(conversation, thread_id_for(f"{conversation.channel}:{conversation.ref}:after:{after}"))
+
+    async def bind(self, conversation: Conversation, thread_id: ThreadId) -> None:
+        """Messages in this conversation belong to that thread."""
+        await self._store.bind(conversation, thread_id)
+
+    async def add_message(
+        self,
+        thread_id: ThreadId,
+        text: str,
+        by: Actor,
+        *,
+        source: str = "",
+        deliveries: Sequence[str] = (),
+        trail: str = "",
+    ) -> Log:
         """A further message to a thread that exists. Raises UnknownThread, ThreadFull."""
         await self.log(thread_id)
-        deliveries = (source,) if source else ()
-        message = self._message(text, by, source)
-        await self._from_outside(thread_id, (message,), deliveries)
+        message = self._message(text, by, source, trail)
+        await self._from_outside(thread_id, (message,), deliveries or ((source,) if source else ()))
         return await self._store.load(thread_id)
 
     async def decide(
@@ -164,10 +188,31 @@ class Inbox:
                 return await self._store.refresh(log), event
             log = await self._store.refresh(log)
 
-    async def would_count(self, thread_id: ThreadId, attempt: Attempt) -> bool:
-        """Whether a decision would be permitted now. Nothing is recorded. Raises UnknownThread."""
+    async def would_be(self, thread_id: ThreadId, attempt: Attempt) -> DecisionMade | DecisionRefused:
+        """What would become of a decision now. Nothing is recorded. Raises UnknownThread."""
         log = await self.log(thread_id)
-        return isinstance(judge(log.state, attempt, self._people(), self._clock.now()), DecisionMade)
+        return judge(log.state, attempt, self._people(), self._clock.now())
+
+    async def report(
+        self, post_id: PostId, outcome: ReportedOutcome, detail: str, *, deliveries: Sequence[str] = ()
+    ) -> None:
+        """What became of a post that had been sent. Raises UnknownThread, ThreadFull."""
+        thread_id = post_id.partition(":")[0]
+        await self.log(thread_id)
+        reported = PostReported(at=self._clock.now(), post_id=post_id, outcome=outcome, detail=detail[:300])
+        await self._from_outside(thread_id, (reported,), deliveries)
+
+    async def refuse(self, address: Address, rule: str, why: str, *, source: str = "") -> None:
+        """Note for the audit that something came in which no thread was given. A day holds so many, then no more."""
+        channel = address.partition(":")[0]
+        at = self._clock.now()
+        refused = InboundRefused(
+            at=at, channel=channel, address=address[:300], rule=rule, why=why[:300], source=source[:300]
+        )
+        deliveries = (f"refused:{source}",) if source else ()
+        await self._store.receive(
+            f"{REFUSED}{channel}-{at:%Y-%m-%d}", (refused,), deliveries=deliveries, max_length=MAX_LOG_LENGTH
+        )
 
     async def control(self, thread_id: ThreadId, what: Control, by: Actor) -> Log:
         """Pause, resume or cancel. Raises UnknownThread, ThreadFull."""
@@ -193,11 +238,12 @@ class Inbox:
             raise UnknownThread(thread_id)
         return log
 
-    def _message(self, text: str, by: Actor, source: str) -> MessageReceived:
+    def _message(self, text: str, by: Actor, source: str, trail: str = "") -> MessageReceived:
         clean = text.replace("\x00", "")
         kept = clean[:MAX_MESSAGE_CHARACTERS]
+        cut_characters = len(clean) - len(kept)
         return MessageReceived(
-            at=self._clock.now(), text=kept, by=by, source=source, cut_characters=len(clean) - len(kept)
+            at=self._clock.now(), text=kept, by=by, source=source, cut_characters=cut_characters, trail=trail
         )
 
 

@@ -5,73 +5,185 @@ A post carries its own id to the channel, so that one which may have arrived is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from bot.core.events import PostFailed, PostSent
 from bot.core.log import Log
+from bot.core.people import Address
 from bot.core.protocols import Channel, Clock, DeliveryError, Outgoing, ThreadStore
 from bot.core.redact import redact
-from bot.core.state import Post, RequestCard
-from bot.core.views import CardView, SayView, view_of
+from bot.core.state import Post, RequestCard, Whisper
+from bot.core.tokens import Tokens
+from bot.core.values import Conversation
+from bot.core.views import CardView, SayView, View, view_of
 from bot.core.wording import cut
 from bot.runtime.links import Links
+from bot.runtime.routing import Routing, channel_of
 
 MAX_PAUSE_SECONDS = 300.0
 MAX_ATTEMPTS = 300
 """With pauses of up to five minutes, about a day of trying."""
+_ELSEWHERE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Where a post goes."""
+
+    channel: str
+    conversation: Conversation
+    wanted: Address
+    """Whom it is meant for; empty: the conversation."""
+    to: Address
+    """Where they can be reached."""
+    private: bool
 
 
 class Outbox:
     """The way out."""
 
-    def __init__(self, store: ThreadStore, channels: Mapping[str, Channel], clock: Clock, links: Links) -> None:
+    def __init__(self, store: ThreadStore, routing: Routing, clock: Clock, links: Links, tokens: Tokens) -> None:
         self._store = store
-        self._channels = channels
+        self._routing = routing
         self._clock = clock
         self._links = links
+        self._tokens = tokens
 
     async def deliver(self, log: Log, post: Post, face: str, *, recovered: bool) -> PostSent | PostFailed:
         """Send the post, or update it, and return the event to record."""
-        conversation = log.state.conversation
-        channel = self._channels.get(conversation.channel) if conversation else None
-        needed = _is_needed(log, post)
-        if conversation is None or channel is None:
-            where = conversation.channel if conversation else "nowhere"
-            off = DeliveryError(f"the channel {where} is off", retry_seconds=MAX_PAUSE_SECONDS)
-            return self._failed(post, face, off, in_doubt=post.in_doubt, needed=needed)
-        view = view_of(log.state, post)
-        artifact = view.artifact.name if isinstance(view, CardView) and view.artifact else ""
-        outgoing = Outgoing(
-            post_id=post.id,
-            conversation=conversation,
-            view=view,
-            ref=post.ref,
-            in_doubt=post.ref is None and (post.in_doubt or recovered),
-            full_text_url=self._links.to("post", log.thread_id, post.id)
-            if isinstance(view, SayView | CardView)
-            else "",
-            artifact_url=self._links.to("artifact", log.thread_id, artifact) if artifact else "",
-        )
+        way = await self._way(log, post)
+        if way is None:
+            nowhere = DeliveryError("there is no conversation to send to")
+            return self._failed(log, post, face, nowhere, to="", in_doubt=False)
+        if way.wanted and not way.to:
+            why = DeliveryError(f"no address of the owner of {channel_of(way.wanted)} address can be used")
+            return self._failed(log, post, face, why, to=way.wanted, in_doubt=post.in_doubt, unreachable=True)
+        channel = self._routing.channel(way.channel)
+        if channel is None:
+            off = DeliveryError(f"the channel {way.channel} is off", retry_seconds=MAX_PAUSE_SECONDS)
+            return self._failed(log, post, face, off, to=way.to, in_doubt=post.in_doubt)
+        return await self._send(channel, self._outgoing(log, post, face, way, recovered=recovered), log, post)
+
+    async def _send(self, channel: Channel, outgoing: Outgoing, log: Log, post: Post) -> PostSent | PostFailed:
+        face = outgoing.face
         try:
             delivered = await channel.deliver(outgoing)
         except DeliveryError as error:
-            return self._failed(post, face, error, in_doubt=error.in_doubt or outgoing.in_doubt, needed=needed)
+            if error.undeliverable and outgoing.to:
+                await self._routing.turn_off(outgoing.to, cut(redact(error.error), 200))
+                if await self._routing.way_to(outgoing.to):
+                    elsewhere = DeliveryError(error.error, retry_seconds=_ELSEWHERE_SECONDS)
+                    return self._failed(log, post, face, elsewhere, to=outgoing.to, in_doubt=False)
+            in_doubt = error.in_doubt or outgoing.in_doubt
+            return self._failed(
+                log, post, face, error, to=outgoing.to, in_doubt=in_doubt, unreachable=error.undeliverable
+            )
         if delivered.conversation:
             await self._store.bind(delivered.conversation, log.thread_id)
         return PostSent(
-            at=self._clock.now(), post_id=post.id, ref=delivered.ref, face=face, conversation=delivered.conversation
+            at=self._clock.now(),
+            post_id=post.id,
+            ref=delivered.ref,
+            face=face,
+            conversation=None if outgoing.private else delivered.conversation,
+            to="" if channel.shared and not outgoing.private else outgoing.to,
+            tracked=delivered.tracked,
         )
 
-    def _failed(self, post: Post, face: str, error: DeliveryError, *, in_doubt: bool, needed: bool) -> PostFailed:
+    async def _way(self, log: Log, post: Post) -> _Way | None:
+        state = log.state
+        conversation = state.conversation
+        if conversation is None:
+            return None
+        here = conversation.channel
+        aside = post.content.address if isinstance(post.content, Whisper) else post.line
+        if self._routing.is_shared(here) and channel_of(aside) in {here, ""} and not post.line:
+            private = aside in state.reached  # whoever got a copy need not be where the conversation is
+            return _Way(here, conversation, "", aside or state.owner, private=bool(aside and private))
+        wanted = aside or state.owner
+        if not wanted:
+            return _Way(here, conversation, "", "", private=False)  # the channel knows the place by its own reference
+        to = await self._routing.way_to(post.to or wanted) or await self._routing.way_to(wanted)
+        private = bool(post.line) or channel_of(to) != here
+        return _Way(channel_of(to), conversation, wanted, to, private=private)
+
+    def _outgoing(self, log: Log, post: Post, face: str, way: _Way, *, recovered: bool) -> Outgoing:
+        view = _for(view_of(log.state, post), way)
+        asked_at = _asked_at(log, post)
+        moved = post.ref is not None and post.to != way.to and way.private
+        ref = None if moved else post.ref
+        artifact = view.artifact.name if isinstance(view, CardView) and view.artifact else ""
+        shown = isinstance(view, SayView | CardView)
+        decidable = isinstance(view, CardView) and view.may_decide(way.to)
+        return Outgoing(
+            post_id=post.id,
+            conversation=way.conversation,
+            view=view,
+            face=face,
+            asked_at=asked_at,
+            to=way.to,
+            private=way.private,
+            trail=log.state.trails.get(way.to, ""),
+            ref=ref,
+            in_doubt=ref is None and (post.in_doubt or recovered),
+            reply_token=self._tokens.make("reply", post.id, way.to, asked_at) if way.to else "",
+            decide_url=self._decide_url(log, post, way.to) if way.to and decidable else "",
+            full_text_url=self._links.to("post", log.thread_id, post.id) if shown else "",
+            artifact_url=self._links.to("artifact", log.thread_id, artifact) if artifact else "",
+        )
+
+    def _decide_url(self, log: Log, post: Post, to: Address) -> str:
+        if not self._links.public_url or not isinstance(post.content, RequestCard):
+            return ""
+        digest = log.state.requests[post.content.request_id].request.digest
+        token = self._tokens.make("decide", post.id, to, _asked_at(log, post), digest=digest)
+        return f"{self._links.public_url}/decide/{token}"
+
+    def _failed(
+        self,
+        log: Log,
+        post: Post,
+        face: str,
+        error: DeliveryError,
+        *,
+        to: Address,
+        in_doubt: bool,
+        unreachable: bool = False,
+    ) -> PostFailed:
         now = self._clock.now()
         retry_at = None
-        if needed or (error.retry_seconds is not None and post.attempts < MAX_ATTEMPTS):
+        if _is_needed(log, post) or (error.retry_seconds is not None and post.attempts < MAX_ATTEMPTS):
             backoff = min(2.0 ** min(post.attempts, 20), MAX_PAUSE_SECONDS)
             wanted = MAX_PAUSE_SECONDS if error.retry_seconds is None else error.retry_seconds
             retry_at = now + timedelta(seconds=max(wanted, backoff))
         text = cut(redact(error.error), 300)
-        return PostFailed(at=now, post_id=post.id, face=face, error=text, retry_at=retry_at, in_doubt=in_doubt)
+        return PostFailed(
+            at=now,
+            post_id=post.id,
+            face=face,
+            error=text,
+            retry_at=retry_at,
+            in_doubt=in_doubt,
+            to=to,
+            unreachable=unreachable,
+        )
+
+
+def _asked_at(log: Log, post: Post) -> datetime:
+    event = log.asking(post.id)
+    assert event is not None  # noqa: S101 posts are made by events of this log
+    return event.at
+
+
+def _for(view: View, way: _Way) -> View:
+    """The view with the address at which a decider is really reached."""
+    if not isinstance(view, CardView) or way.to == way.wanted:
+        return view
+    deciders = tuple(
+        one.model_copy(update={"address": way.to}) if one.address == way.wanted else one for one in view.deciders
+    )
+    return replace(view, deciders=deciders)
 
 
 def _is_needed(log: Log, post: Post) -> bool:

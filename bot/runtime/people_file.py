@@ -7,12 +7,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
+import phonenumbers
 import structlog
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bot.core.people import People, people_from
 
 logger = structlog.get_logger(__name__)
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_MAX_MAIL_ADDRESS = 254
 _SLACK_ID = re.compile(r"[TE][A-Z0-9]+/[UW][A-Z0-9]+")
 
 
@@ -22,16 +25,37 @@ def _slack_id(value: str) -> str:
     return value
 
 
+def _mail_address(value: str) -> str:
+    if len(value) > _MAX_MAIL_ADDRESS or not _MAIL.fullmatch(value):
+        raise ValueError(f"a mail address is like ana@acme.example, not {value[:60]!r}")
+    return value
+
+
+def _phone_number(value: str) -> str:
+    try:
+        number = phonenumbers.parse(value)
+    except phonenumbers.NumberParseException:
+        number = None
+    if number is None or phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) != value:
+        raise ValueError(f"a phone number is written as +12025550123, without blanks, not {value[:60]!r}")
+    if not phonenumbers.is_possible_number(number):
+        raise ValueError(f"{value} has too few or too many digits for its country")
+    return value
+
+
+def _one_is_a_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class _Entry(BaseModel):
     """A person, as the file has it. What it means is `people_from`'s business."""
 
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1, max_length=100)
     roles: list[str] = []
-    slack: Annotated[
-        list[Annotated[str, AfterValidator(_slack_id)]],
-        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    ] = []
+    slack: Annotated[list[Annotated[str, AfterValidator(_slack_id)]], BeforeValidator(_one_is_a_list)] = []
+    mail: Annotated[list[Annotated[str, AfterValidator(_mail_address)]], BeforeValidator(_one_is_a_list)] = []
+    phone: Annotated[list[Annotated[str, AfterValidator(_phone_number)]], BeforeValidator(_one_is_a_list)] = []
 
 
 # `api:ci` or `system` would be the name of somebody who is no person.
@@ -102,7 +126,7 @@ def _first_line(error: Exception) -> str:
         case "missing":
             why = "this key is missing"
         case "dict_type" | "model_type":
-            why = "a person is a table with name, roles and slack"
+            why = f"a person is a table with {', '.join(_Entry.model_fields)}"
         case "list_type":
             why = 'write a list of texts, such as ["engineer"]'
         case _:

@@ -18,7 +18,7 @@ from bot.core import effects as x
 from bot.core import events as e
 from bot.core.agent import Agent
 from bot.core.log import Log
-from bot.core.people import Actor, People
+from bot.core.people import People
 from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
@@ -26,6 +26,7 @@ from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Requester, To
 from bot.core.values import Artifact, CallId, Request
 from bot.core.wording import cut
 from bot.runtime.outbox import Outbox
+from bot.runtime.routing import Asked, Routing
 
 MAX_RESULT_CHARACTERS = 6_000
 """A longer result lies beside the log as an artifact; the model sees its beginning and its end."""
@@ -45,6 +46,7 @@ class Perform:
         model: Model,
         agents: Mapping[str, Agent],
         outbox: Outbox,
+        routing: Routing,
         people: Callable[[], People],
         clock: Clock,
         place: str,
@@ -53,6 +55,7 @@ class Perform:
         self._model = model
         self._agents = agents
         self._outbox = outbox
+        self._routing = routing
         self._people = people
         self._clock = clock
         self._place = place
@@ -76,7 +79,7 @@ class Perform:
             case x.RefuseCall(call_id, why):
                 return e.CallRefused(at=at, call_id=call_id, why=why)
             case x.OpenRequest(draft):
-                return e.RequestOpened(at=at, request=self._request(draft, log, at))
+                return e.RequestOpened(at=at, request=await self._request(draft, log, at))
             case x.RunTool(call):
                 return self._start(call, log, at)
             case x.MarkInDoubt(call_id, why):
@@ -189,14 +192,11 @@ class Perform:
         name, kind, roles = self._people().requester(actor_id)
         return Requester(actor_id, name, kind, roles)
 
-    def _request(self, draft: x.RequestDraft, log: Log, at: datetime) -> Request:
-        rule, place = draft.rule, log.state.conversation
-        barred = draft.requesters if rule and rule.four_eyes else ()
-        deciders = (
-            self._people().deciders(rule.roles, barred=barred, channel=place.channel if place else "") if rule else ()
-        )
+    async def _request(self, draft: x.RequestDraft, log: Log, at: datetime) -> Request:
+        barred = draft.requesters if draft.rule and draft.rule.four_eyes else ()
+        asked = await self._routing.ask(log.state, draft.rule, barred)
         asked_by = ", ".join(self._requester(one).name for one in draft.requesters)
-        return _request(draft, deciders, asked_by, at)
+        return _request(draft, asked, asked_by, at)
 
     async def _finished(self, call: Call, result: ToolResult, seconds: float) -> e.ToolFinished:
         text, artifact = redact(result.text), None
@@ -241,7 +241,7 @@ async def _within(seconds: float, work: Awaitable[T]) -> T:
         return await work
 
 
-def _request(draft: x.RequestDraft, deciders: tuple[Actor, ...], asked_by: str, at: datetime) -> Request:
+def _request(draft: x.RequestDraft, asked: Asked, asked_by: str, at: datetime) -> Request:
     expires_at = at + timedelta(seconds=draft.life_seconds) if draft.life_seconds else None
     return Request(
         id=secrets.token_urlsafe(24),
@@ -256,7 +256,8 @@ def _request(draft: x.RequestDraft, deciders: tuple[Actor, ...], asked_by: str, 
         preview=draft.preview,
         digest=draft.digest,
         rule=draft.rule,
-        deciders=deciders,
+        deciders=asked.deciders,
+        copies=asked.copies,
         asked_by=asked_by,
         requesters=draft.requesters,
         expires_at=expires_at,

@@ -125,7 +125,7 @@ async def launch(desk: Desk, by: By, body: LaunchIn, response: Response) -> Thre
 async def list_threads(desk: Desk, _: By, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> ThreadsOut:
     """Threads, the one touched last first."""
     found = [await desk.store.load(one.thread_id) for one in await desk.store.recent(limit)]
-    return ThreadsOut(threads=[ThreadOut.of(log) for log in found if len(log)])
+    return ThreadsOut(threads=[ThreadOut.of(log) for log in found if log.state.run != "empty"])
 
 
 @router.get("/{thread_id}")

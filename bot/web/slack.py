@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs
 
 import structlog
@@ -18,13 +18,15 @@ from channels.slack.receive import BadSignature, verify
 logger = structlog.get_logger(__name__)
 
 
-def slack_routes(events: SlackEvents | None, signing_secret: str, now: Callable[[], float] = time.time) -> APIRouter:
+def slack_routes(
+    events: SlackEvents | None, signing_secrets: Sequence[str], now: Callable[[], float] = time.time
+) -> APIRouter:
     """The route. Without Slack's settings it answers 404 and says what is missing."""
     router = APIRouter(include_in_schema=False)
 
     @router.post("/slack/events")
     async def slack_events(request: Request) -> Response:
-        if events is None or not signing_secret:
+        if events is None or not signing_secrets:
             raise HTTPException(404, "Slack over HTTP is off: set SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET.")
         body = await bounded_body(request)
         try:
@@ -32,7 +34,7 @@ def slack_routes(events: SlackEvents | None, signing_secret: str, now: Callable[
                 body,
                 request.headers.get("x-slack-request-timestamp"),
                 request.headers.get("x-slack-signature"),
-                signing_secret,
+                signing_secrets,
                 now(),
             )
         except BadSignature as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,16 +27,17 @@ class BadSignature(Exception):  # noqa: N818 an answer: 401
     """The request was not signed by Slack, or not lately. The text says which, and holds nothing of the request."""
 
 
-def verify(body: bytes, timestamp: str | None, signature: str | None, secret: str, now: float) -> None:
-    """SL1, before anything is parsed. Raises BadSignature."""
+def verify(body: bytes, timestamp: str | None, signature: str | None, secrets: Sequence[str], now: float) -> None:
+    """SL1, before anything is parsed; during a rotation there are two secrets. Raises BadSignature."""
     if not timestamp or not signature:
         raise BadSignature("missing")
     if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > 12:  # noqa: PLR2004 far beyond any date
         raise BadSignature("malformed timestamp")
     if abs(now - int(timestamp)) > MAX_AGE_SECONDS:
         raise BadSignature("stale")
-    expected = "v0=" + hmac.new(secret.encode(), b"v0:" + timestamp.encode() + b":" + body, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
+    given, signed = signature.encode("utf-8", "replace"), b"v0:" + timestamp.encode() + b":" + body
+    expected = ["v0=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    if not any([hmac.compare_digest(one.encode(), given) for one in expected]):  # noqa: C419 all are compared
         raise BadSignature("wrong")
 
 

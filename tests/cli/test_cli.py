@@ -113,7 +113,7 @@ def test_a_wrong_setting_is_told_in_a_line(bot: Shell, monkeypatch: pytest.Monke
     assert bot(*words, code=2) == ""
     assert bot.error.splitlines() == [
         "A setting is wrong:",
-        "PORT: write a whole number from 1 to 65535",
+        "PORT: write a whole number, 1 or more; a port is at most 65535",
         "API_KEYS: each entry is NAME:SHA256-HEX; `bot api-key NAME` makes one",
     ]
 

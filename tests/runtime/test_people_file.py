@@ -67,7 +67,7 @@ def test_a_missing_file_holds_nobody(tmp_path: Path) -> None:
         ('[people.ana]\nname = "Ana"\nslack = ["T0ACME/"]', "not 'T0ACME/'"),
         ('[people.ana]\nname = "Ana"\nslack = ["U0ANA/T0ACME"]', "not 'U0ANA/T0ACME'"),
         ('[people."api:ci"]\nname = "CI"', "[people.api:ci]: an id is made of letters, digits, - and _"),
-        ('[people]\nana = "Ana"', "[people.ana]: a person is a table with name, roles and slack"),
+        ('[people]\nana = "Ana"', "[people.ana]: a person is a table with name, roles, slack, mail, phone"),
         ("people = 3", "[people.<id>]: a person is a table"),
         ('[persons.ana]\nname = "Ana"', "unknown table [persons]; persons are written as [people.<id>]"),
         ("[people.ana", "Expected ']'"),

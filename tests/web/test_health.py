@@ -30,7 +30,7 @@ async def test_a_ready_process_says_what_it_works_with(on_bench: Bench) -> None:
         "status": "ok",
         "redis": "ok",
         "model": "scripted rules (no model)",
-        "channels": {"slack": True},
+        "channels": {"slack": True, "email": False, "sms": False},
     }
 
 
@@ -40,7 +40,7 @@ async def test_readiness_names_the_real_model_and_does_not_ask_it(redis_url: str
     async with bench(redis_url, tmp_path, workers=0, model=model, slack_bot_token="") as on_bench:
         answer = await on_bench.http.get("/readyz")
         assert (answer.status_code, answer.json()["model"]) == (200, MODEL)
-        assert answer.json()["channels"] == {"slack": False}
+        assert answer.json()["channels"] == {"slack": False, "email": False, "sms": False}
 
 
 async def test_without_redis_a_process_is_not_ready(tmp_path: Path) -> None:

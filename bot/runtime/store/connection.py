@@ -21,7 +21,7 @@ from bot.core.protocols import StoreUnavailable
 from bot.core.values import ThreadId
 from bot.runtime.store import keys
 
-_SCRIPTS = ("append", "claim", "renew", "release", "fire", "sweep")
+_SCRIPTS = ("append", "claim", "renew", "release", "fire", "sweep", "issue", "count")
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 _NOT_NOW = ("LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "CLUSTERDOWN", "NOGROUP", "UNBLOCKED")
 
@@ -54,6 +54,11 @@ class Connection:
         shared = [keys.wake(shard), keys.timers(shard), keys.timer_events(shard), keys.threads(shard)]
         with reachable():
             return await self._scripts[script](keys=[*own, *shared, *more_keys], args=list(arguments))
+
+    async def run_on(self, script: str, on: Sequence[str], arguments: Sequence[str | int]) -> Any:  # noqa: ANN401 as above
+        """Run a script on keys that belong to no thread."""
+        with reachable():
+            return await self._scripts[script](keys=list(on), args=list(arguments))
 
     async def ping(self) -> float:
         """Seconds that the server takes to answer."""

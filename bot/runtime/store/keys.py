@@ -14,18 +14,23 @@ on Redis Cluster too.
 | `{s07}:timer_events`             | hash   | the event of each timer            | no TTL: as `timers`                |
 | `{s07}:threads`                  | zset   | threads by last event, ms          | no TTL: trimmed to 90 days         |
 | `{conv:<sha>}:thread`            | string | the thread a conversation is bound to | 90 days after the binding       |
+| `addresses:off`                  | hash   | addresses out of use, and why      | no TTL: until they are turned on   |
+| `{codes:<sha>}:codes`            | hash   | the codes of one address           | a day longer than the last one     |
+| `{rate:<sha>}:times`             | zset   | when something happened, ms        | the window in which it counts      |
 """
 
 from __future__ import annotations
 
 import hashlib
 
+from bot.core.people import Address
 from bot.core.values import Conversation, ThreadId
 
 SHARDS = 8
 THREAD_LIFE_SECONDS = 90 * 86400
 SEEN_LIFE_SECONDS = 3 * 86400
 MAX_ARTIFACT_BYTES = 1024 * 1024
+ADDRESSES_OFF = "addresses:off"
 
 
 def shard_of(thread_id: ThreadId) -> int:
@@ -60,6 +65,16 @@ def seen(thread_id: ThreadId, delivery: str) -> str:
 def conversation(place: Conversation) -> str:
     """The thread of a conversation."""
     return f"{{conv:{hashlib.sha256(f'{place.channel}:{place.ref}'.encode()).hexdigest()[:32]}}}:thread"
+
+
+def codes(address: Address) -> str:
+    """The codes of one address; hashed, because it is a number of somebody's."""
+    return f"{{codes:{hashlib.sha256(address.encode()).hexdigest()[:32]}}}:codes"
+
+
+def rate(name: str) -> str:
+    """How often something happened."""
+    return f"{{rate:{hashlib.sha256(name.encode()).hexdigest()[:32]}}}:times"
 
 
 def wake(shard: int) -> str:

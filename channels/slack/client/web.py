@@ -60,6 +60,11 @@ class SlackChannel:
         return CHANNEL
 
     @property
+    def shared(self) -> bool:
+        """Everybody in a channel sees its cards."""
+        return True
+
+    @property
     def client(self) -> AsyncWebClient:
         """The client, for `events`."""
         return self._client
@@ -67,14 +72,20 @@ class SlackChannel:
     async def deliver(self, outgoing: Outgoing) -> Delivered:
         """Post or update. Raises DeliveryError."""
         channel, root_ts = place_of(outgoing.conversation)
+        if outgoing.private:  # a copy for one person: a direct message, and a conversation of its own
+            channel, root_ts = outgoing.to.rpartition("/")[2], ""
         post = render(outgoing)
-        if isinstance(outgoing.view, WhisperView):
+        if isinstance(outgoing.view, WhisperView) and not outgoing.private:
             return await self._whisper(channel, root_ts, outgoing.view.address, post)
         if outgoing.ref:
             there = await self._update(outgoing.ref, post)
             if there or not (isinstance(outgoing.view, CardView) and outgoing.view.open):
                 return Delivered(outgoing.ref)  # a card that somebody deleted is missed only while it can be decided
-        if outgoing.in_doubt and (found := await self._find(channel, root_ts, outgoing.post_id)):
+        if (
+            outgoing.in_doubt
+            and not outgoing.private
+            and (found := await self._find(channel, root_ts, outgoing.post_id))
+        ):
             await self._update(f"{channel}/{found}", post)  # it had arrived, perhaps with an older face
             return Delivered(f"{channel}/{found}", conversation=None if root_ts else conversation_of(channel, found))
         metadata = {"event_type": METADATA_EVENT, "event_payload": {"post_id": outgoing.post_id}}
@@ -83,7 +94,7 @@ class SlackChannel:
             "chat.postMessage", channel=channel, metadata=metadata, unfurl_links=False, unfurl_media=False,
             **_content(post), **thread,
         )  # fmt: skip
-        ts = str(answer["ts"])
+        ts, channel = str(answer["ts"]), str(answer.get("channel") or channel)
         return Delivered(f"{channel}/{ts}", conversation=None if root_ts else conversation_of(channel, ts))
 
     async def open_view(self, trigger_id: str, view: dict[str, Any]) -> None:

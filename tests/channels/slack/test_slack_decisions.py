@@ -230,7 +230,7 @@ async def test_yes_in_the_thread_decides_nothing(on_bench: Bench) -> None:
     for person, text in (("lena", "ok"), ("omar", "Yes!"), ("ana", "@bot approve"), ("lena", "no")):
         await on_bench.slack.say(person, "#deploys", text, asked.ts)
     for person in ("lena", "omar", "ana"):
-        await whispered(on_bench, person, "Please use the buttons on the card above.")
+        await whispered(on_bench, person, "Please decide on the request itself")
     log = await on_bench.settled(asked, lambda log: len(log.state.posts) == 1)
     assert [one.request.id for one in log.state.pending] == [
         on_bench.slack.card_actions(card)["approve"]["value"],

@@ -1,4 +1,4 @@
-"""Where Slack's verified input meets the inbox: who is it, what is meant, is it durable. Nothing is acted on here."""
+"""Takes in what Slack sends: messages, clicks, dialogs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from bot.core.decide import Attempt
+from bot.core.events import DecisionMade
 from bot.core.people import Actor, People
 from bot.core.protocols import DeliveryError
 from bot.core.state import RequestState
@@ -121,7 +122,7 @@ class SlackDesk:
 
     async def _ask_for_reason(self, thread_id: ThreadId, attempt: Attempt, click: SlackClick) -> bool:
         """Open the modal, if a denial would count. False: it would not, or Slack did not open it."""
-        if not await self._inbox.would_count(thread_id, attempt):
+        if not isinstance(await self._inbox.would_be(thread_id, attempt), DecisionMade):
             return False
         log = await self._inbox.log(thread_id)
         one = log.state.requests[attempt.request_id].request

@@ -1,0 +1,69 @@
+"""`bot sms`: picks up the texts that a webhook missed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from datetime import timedelta
+
+import structlog
+import typer
+
+from bot.cli.board import Board, assemble
+from bot.core.protocols import DeliveryError, StoreUnavailable
+from bot.logs import set_up_logging
+from bot.runtime.private_server import reachable_redis
+from bot.settings import load_settings
+
+logger = structlog.get_logger(__name__)
+
+POLL_SECONDS = 60.0
+_BACK = timedelta(days=2)
+"""How far back is looked; a text that was taken is known by its id for three days."""
+
+
+def sms(context: typer.Context) -> None:
+    """Look into Twilio's message list every minute, for texts that came in while the web process was away.
+
+    What the webhook has delivered is known by its id and passed over. One of these is enough.
+    """
+    settings = load_settings()
+    set_up_logging(settings.log_level, process="sms")
+    with reachable_redis(settings.redis_url, settings.data_dir) as url:
+        asyncio.run(_watch(assemble(context, settings, url)))
+
+
+async def _watch(board: Board) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if board.desks.sms is None:
+        # In a Procfile a process that ends takes the others with it.
+        hint = "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_FROM_NUMBER and PUBLIC_URL"
+        logger.warning("sms_is_off", hint=hint)
+    try:
+        while not stop.is_set():
+            await pick_up(board)
+            try:
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue
+    finally:
+        await board.close()
+
+
+async def pick_up(board: Board) -> int:
+    """Take in every recent text that is not known yet. Gives how many were new."""
+    desk, channel = board.desks.sms, board.channels.sms
+    if desk is None or channel is None:
+        return 0
+    new = 0
+    try:
+        for text in await channel.recent_inbound(board.clock.now() - _BACK):
+            new += await desk.text(text) != "duplicate"
+    except (DeliveryError, StoreUnavailable) as error:
+        logger.warning("texts_not_read", error=str(error))
+    if new:
+        logger.info("texts_picked_up", number=new)
+    return new

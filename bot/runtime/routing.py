@@ -1,0 +1,102 @@
+"""At which address somebody is asked or told: where the conversation is, else wherever they can be reached.
+
+What comes in, and what the model writes, has no say in it: addresses come from the people file alone (AP10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from bot.core.people import Actor, Address, People, Person
+from bot.core.protocols import Channel
+from bot.core.state import ThreadState
+from bot.core.values import ApprovalRule
+
+
+class Addresses(Protocol):
+    """Which addresses are of no use: opted out, bounced."""
+
+    async def why_off(self, address: Address) -> str | None:
+        """Why nothing is sent there; None: it is in use."""
+        ...
+
+    async def turn_off(self, address: Address, why: str) -> None:
+        """Send nothing there until it is turned on again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who may decide a request, and which of them the conversation's own card does not reach."""
+
+    deciders: tuple[Actor, ...]
+    copies: tuple[Address, ...]
+
+
+class Routing:
+    """Finds ways to people."""
+
+    def __init__(self, people: Callable[[], People], channels: Mapping[str, Channel], addresses: Addresses) -> None:
+        self._people = people
+        self._channels = channels
+        self._addresses = addresses
+
+    def channel(self, name: str) -> Channel | None:
+        """The channel of this name, where it is on."""
+        return self._channels.get(name)
+
+    def is_shared(self, name: str) -> bool:
+        """Whether one card in a conversation of this channel is for everybody."""
+        channel = self._channels.get(name)
+        return channel is None or channel.shared
+
+    async def turn_off(self, address: Address, why: str) -> None:
+        """Nothing gets through to this address."""
+        await self._addresses.turn_off(address, why)
+
+    async def ask(self, state: ThreadState, rule: ApprovalRule | None, barred: tuple[str, ...]) -> Asked:
+        """Who is asked about a request of this thread, and where. Raises StoreUnavailable."""
+        if rule is None:
+            return Asked((), ())
+        here = state.conversation.channel if state.conversation else ""
+        deciders: list[Actor] = []
+        copies: list[Address] = []
+        for person in self._people().deciders(rule.roles, barred=barred):
+            address = await self._best(person, here, owner=state.owner)
+            deciders.append(Actor(kind="person", id=person.id, name=person.name, address=address))
+            reached = address == state.owner or (channel_of(address) == here and self.is_shared(here))
+            if address and state.conversation and not reached:
+                copies.append(address)
+        return Asked(tuple(deciders), tuple(copies))
+
+    async def way_to(self, address: Address) -> Address:
+        """This address, or another one of the same person where nothing gets through to it; empty: there is none.
+
+        Raises StoreUnavailable.
+        """
+        if await self._in_use(address):
+            return address
+        person = self._people().at(address)
+        for other in person.addresses if person else ():
+            if other != address and await self._in_use(other):
+                return other
+        return ""
+
+    async def _best(self, person: Person, here: str, *, owner: Address) -> Address:
+        if owner in person.addresses:
+            return owner
+        in_order = sorted(person.addresses, key=lambda one: channel_of(one) != here)  # stable: the file's order else
+        for address in in_order:
+            if await self._in_use(address):
+                return address
+        return in_order[0] if in_order and channel_of(in_order[0]) == here else ""
+
+    async def _in_use(self, address: Address) -> bool:
+        return channel_of(address) in self._channels and await self._addresses.why_off(address) is None
+
+
+def channel_of(address: Address) -> str:
+    """The channel that an address belongs to."""
+    return address.partition(":")[0]

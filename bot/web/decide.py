@@ -1,0 +1,143 @@
+"""The confirmation page: what will run, and the buttons to let it (EM20).
+
+Opening it decides nothing, however often and by whatever machine it is opened. A person presses a button, which is a
+POST, once; from then on the page tells the outcome. It works without scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from urllib.parse import parse_qs
+
+import structlog
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+from jinja2 import Environment, select_autoescape
+
+from bot.core.decide import Attempt, Verdict
+from bot.core.events import DecisionRefused
+from bot.core.log import Log
+from bot.core.people import Actor, People
+from bot.core.protocols import Clock
+from bot.core.reading import match_choice
+from bot.core.state import Post, RequestCard, RequestState
+from bot.core.tokens import Claim, Tokens, read_token
+from bot.core.views import CardView, view_of
+from bot.runtime.inbox import Inbox, UnknownThread
+from bot.web.bodies import bounded_body
+
+logger = structlog.get_logger(__name__)
+
+_TEMPLATE = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True).from_string(
+    (files("bot.web") / "templates" / "decide.html").read_text(encoding="utf-8")
+)
+_MAX_BODY_BYTES = 32 * 1024
+_MAX_REASON, _MAX_ANSWER = 1_000, 4_000
+_GONE = "This link is not valid, or it has run out. Nothing was decided."
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """A link that is good: for what, and whose it is."""
+
+    claim: Claim
+    log: Log
+    one: RequestState
+    by: Actor
+
+    @property
+    def delivery(self) -> str:
+        """The link, where it is noted as used: hashed, so that it cannot be had from there."""
+        return f"link:{hashlib.sha256(self.claim.token.encode()).hexdigest()}"
+
+    def attempt(self, verdict: Verdict, text: str = "") -> Attempt:
+        """What a button on the page stands for."""
+        return Attempt(self.one.request.id, verdict, self.by, text=text, source="page", receipt="never")
+
+
+def decide_page(inbox: Inbox, people: Callable[[], People], tokens: Tokens, clock: Clock) -> APIRouter:
+    """The routes under `/decide`."""
+    router = APIRouter(include_in_schema=False)
+
+    async def visit(token: str) -> _Visit:
+        claim = read_token(token)
+        if claim is None:
+            raise HTTPException(404, _GONE)
+        try:
+            log = await inbox.log(claim.thread_id)
+        except UnknownThread:
+            raise HTTPException(404, _GONE) from None
+        one, owner = log.request_of(claim.post_id), log.recipient_of(claim.post_id)
+        if one is None or not tokens.fits("decide", claim, owner, clock.now(), digest=one.request.digest):
+            raise HTTPException(404, _GONE)
+        by = people().actor(owner, name=owner, authenticated_by=f"{owner.partition(':')[0]}-link")
+        return _Visit(claim, log, one, by)
+
+    @router.api_route("/decide/{token}", methods=["GET", "HEAD"])
+    async def show(token: str) -> Response:
+        return await _page(inbox, await visit(token))
+
+    @router.post("/decide/{token}")
+    async def decide(token: str, request: Request) -> Response:
+        there = await visit(token)
+        form = parse_qs((await bounded_body(request, _MAX_BODY_BYTES)).decode("utf-8", "replace"), max_num_fields=10)
+        attempt = _attempt(there, {key: values[0] for key, values in form.items()})
+        if attempt is None:
+            return await _page(inbox, there, problem="Please choose or write an answer first.", status=422)
+        _, event = await inbox.decide(there.log.thread_id, attempt, deliveries=(there.delivery,))
+        outcome = event.type if event else "duplicate"
+        logger.info("page_decision", outcome=outcome, verdict=attempt.verdict, by=there.by.id)
+        if isinstance(event, DecisionRefused):
+            return await _page(inbox, await visit(token), problem=event.why, status=409)
+        return RedirectResponse(f"/decide/{there.claim.token}", status_code=303, headers=_HEADERS)
+
+    del show, decide  # the router keeps them
+    return router
+
+
+def _attempt(there: _Visit, form: dict[str, str]) -> Attempt | None:
+    """What was pressed; None: nothing that could be taken."""
+    request = there.one.request
+    if request.kind == "approval":
+        pressed = form.get("verdict")
+        if pressed == "approve":
+            return there.attempt("approve")
+        return there.attempt("deny", form.get("text", "").strip()[:_MAX_REASON]) if pressed == "deny" else None
+    said = form.get("text", "").strip()[:_MAX_ANSWER]
+    text = match_choice(said, request.choices) if request.choices else said
+    return there.attempt("answer", text) if text else None
+
+
+async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int = 200) -> Response:
+    request = there.one.request
+    view = view_of(there.log.state, Post(there.claim.post_id, RequestCard(request.id)))
+    assert isinstance(view, CardView)  # noqa: S101 a request's card is one
+    refusals: dict[str, str] = {}
+    if view.open:
+        verdicts: tuple[Verdict, ...] = ("approve", "deny") if request.kind == "approval" else ("answer",)
+        for verdict in verdicts:
+            text = request.choices[0] if verdict == "answer" and request.choices else ""
+            event = await inbox.would_be(there.log.thread_id, there.attempt(verdict, text))
+            if isinstance(event, DecisionRefused):
+                refusals[verdict] = event.why
+    nonce = secrets.token_urlsafe(16)
+    html = _TEMPLATE.render(view=view, me=there.by.name, refusals=refusals, problem=problem, nonce=nonce)
+    csp = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    return Response(
+        html,
+        status_code=status,
+        media_type="text/html; charset=utf-8",
+        headers={**_HEADERS, "Content-Security-Policy": csp},
+    )
+
+
+_HEADERS = {
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
