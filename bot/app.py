@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from agents import FIRST_AGENT, all_agents
 from agents.settings import AgentSettings
@@ -33,6 +34,7 @@ from bot.settings import Settings
 from bot.web.api import ApiDesk
 from bot.web.api import router as api_router
 from bot.web.decide import decide_page
+from bot.web.email import email_routes
 from bot.web.health import health_routes
 from bot.web.keys import Callers
 from bot.web.pages import pages
@@ -45,6 +47,9 @@ from channels.slack.client import SlackChannel, SlackEvents
 from channels.sms.client import SmsChannel
 
 logger = structlog.get_logger(__name__)
+
+_REPLAY_WINDOW = timedelta(hours=1)
+"""A webhook's one-time token is refused when it comes again within this time; its timestamp is stale long before."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,7 @@ class Switchboard:
                 events, settings.each(settings.slack_signing_secret), now=lambda: self.clock.now().timestamp()
             ),
             twilio_routes(self.desks.sms, settings.public_url, settings.each(settings.twilio_auth_token)),
+            self._email_routes(),
             api_router,
             pages(self.store.logs, self.links),
             decide_page(self.inbox, self.people, self.tokens, self.clock),
@@ -203,6 +209,20 @@ class Switchboard:
         app = web_application(routers, living)
         app.state.api_desk = ApiDesk(self.inbox, self.store.logs, self.agents, Callers(settings.api_keys, self.people))
         return app
+
+    def _email_routes(self) -> APIRouter:
+        async def seen(name: str) -> bool:
+            return await self.store.rates.add(name, _REPLAY_WINDOW) > 1
+
+        settings, desk = self.settings, self.desks.email
+        return email_routes(
+            desk.take if desk else None,
+            postmark_logins=settings.each(settings.postmark_webhook_login),
+            sendgrid_keys=settings.each(settings.sendgrid_webhook_public_key),
+            mailgun_keys=settings.each(settings.mailgun_webhook_signing_key),
+            seen=seen,
+            now=lambda: self.clock.now().timestamp(),
+        )
 
     async def close(self) -> None:
         """Let go of every connection."""

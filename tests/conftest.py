@@ -13,7 +13,7 @@ from support import Bench, bench
 
 from bot.runtime.private_server import private_server
 
-_WITHOUT_TTL = re.compile(r"\{s\d\d\}:(wake|timers|timer_events|threads)")
+_WITHOUT_TTL = re.compile(r"\{s\d\d\}:(wake|timers|timer_events|threads)|addresses:off")
 """What the key table says may live for ever; see bot/runtime/store/keys.py."""
 
 

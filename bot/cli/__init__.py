@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.cli import dev, doctor, processes, slack, threads
+from bot.cli import dev, doctor, mail, processes, slack, sms, threads
 from bot.cli.board import Assemble
 from bot.core.protocols import StoreUnavailable
 from bot.runtime.people_file import PeopleFileError
@@ -27,6 +27,9 @@ app = typer.Typer(
 app.command("dev")(dev.dev)
 app.command("web")(processes.web)
 app.command("worker")(processes.worker)
+app.command("imap")(mail.imap)
+app.command("smtp")(mail.smtp)
+app.command("sms")(sms.sms)
 app.command("simulator", hidden=True)(dev.simulator)
 app.command("doctor")(doctor.doctor)
 app.command("launch")(threads.launch)

@@ -59,7 +59,7 @@ def doctor(context: typer.Context) -> None:
 
 async def _services(board: Board) -> list[Finding]:
     try:
-        return [await _redis(board), await _slack(board), await _model(board)]
+        return [await _redis(board), await _slack(board), *await _email(board), await _sms(board), await _model(board)]
     finally:
         await board.close()
 
@@ -92,6 +92,59 @@ async def _slack(board: Board) -> Finding:
     if settings.slack_over_http and not settings.public_url:
         return Finding("warn", "Slack", f"{text}; PUBLIC_URL is not set, so long texts are cut without a link")
     return Finding("ok", "Slack", text)
+
+
+async def _email(board: Board) -> list[Finding]:
+    settings, channel = board.settings, board.channels.email
+    if channel is None:
+        missing = "SMTP_HOST" if settings.email_address else "EMAIL_ADDRESS"
+        return [Finding("off", "Email", f"off: {missing} is not set.")]
+    try:
+        await channel.ping()
+    except DeliveryError as error:
+        return [Finding("bad", "Email", f"{settings.smtp_host}:{settings.smtp_port} does not take mail: {error.error}")]
+    ways = [
+        name
+        for name, on in (
+            ("IMAP", settings.imap_is_on),
+            ("Postmark", bool(settings.each(settings.postmark_webhook_login))),
+            ("SendGrid", bool(settings.each(settings.sendgrid_webhook_public_key))),
+            ("Mailgun", bool(settings.each(settings.mailgun_webhook_signing_key))),
+        )
+        if on
+    ]
+    found = [Finding("ok", "Email", f"{settings.email_address}, out by {settings.smtp_host}, in by {_ways_in(ways)}")]
+    if not settings.email_authserv_id:
+        why = "EMAIL_AUTHSERV_ID is not set: unless a provider vouches for a mail, nobody who writes is believed"
+        found.append(Finding("warn", "Email", why))
+    if settings.imap_is_on:
+        found.append(await _imap(settings))
+    if not settings.public_url:
+        found.append(Finding("warn", "Email", "PUBLIC_URL is not set, so mails have no link to decide with"))
+    return found
+
+
+def _ways_in(ways: list[str]) -> str:
+    return f"{' and '.join(ways)}, or `bot smtp`" if ways else "`bot smtp` only"
+
+
+async def _sms(board: Board) -> Finding:
+    settings, channel = board.settings, board.channels.sms
+    if channel is None:
+        wanted = {
+            "TWILIO_ACCOUNT_SID": settings.twilio_account_sid,
+            "TWILIO_AUTH_TOKEN": settings.twilio_auth_token.get_secret_value(),
+            "TWILIO_FROM_NUMBER": settings.twilio_from_number,
+            "PUBLIC_URL": settings.public_url,
+        }
+        missing = [name for name, value in wanted.items() if not value]
+        mark = "off" if "TWILIO_ACCOUNT_SID" in missing else "bad"
+        return Finding(mark, "SMS", f"off: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.")
+    try:
+        await channel.ping()
+    except DeliveryError as error:
+        return Finding("bad", "SMS", f"{settings.twilio_api_url} refuses or does not answer: {error.error}")
+    return Finding("ok", "SMS", f"{settings.twilio_from_number}, webhooks at {settings.public_url}/twilio/sms")
 
 
 async def _model(board: Board) -> Finding:

@@ -34,6 +34,8 @@ class Attempt:
     """The message that was used, where the channel knows it."""
     problem: tuple[str, str] | None = None
     """What the channel itself found wrong with it: the rule, and what the person is told."""
+    trail: str = ""
+    """What the channel wants to know when it answers (`MessageReceived.trail`)."""
     receipt: Literal["always", "hourly", "never"] = "always"
     """Whether the person is told why it does not count. Where each receipt is a mail, one an hour is enough (EM16)."""
 
@@ -55,6 +57,7 @@ def judge(state: ThreadState, attempt: Attempt, people: People, at: datetime) ->
             why=why,
             rule=rule,
             source=attempt.source,
+            trail=attempt.trail,
             receipt=attempt.receipt == "always"
             or (attempt.receipt == "hourly" and not (told and at - told < _RECEIPT_PAUSE)),
         )

@@ -134,6 +134,8 @@ class DecisionRefused(Recorded):
     rule: str
     """The check that refused it, for the audit."""
     source: str = ""
+    trail: str = ""
+    """As that of a message."""
     receipt: bool = True
     """Whether the person is told now: where each receipt is a mail, one an hour is enough (EM16)."""
 

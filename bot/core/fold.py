@@ -15,6 +15,7 @@ from bot.core import events as e
 from bot.core import requests as r
 from bot.core.builtins import WAIT
 from bot.core.faces import is_settled
+from bot.core.people import Address
 from bot.core.state import Activity, ActivityCard, Call, Post, Say, ThreadState, Whisper, receipt_key
 from bot.core.values import ThreadId
 from bot.core.wording import is_bare_decision
@@ -101,16 +102,20 @@ def whisper(state: ThreadState, address: str, text: str) -> ThreadState:
     return state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=Whisper(address, text)))
 
 
+def _trailed(state: ThreadState, address: Address, trail: str) -> ThreadState:
+    return state.but(trails={**state.trails, address: trail}) if trail else state
+
+
 def _refused(state: ThreadState, event: e.DecisionRefused) -> ThreadState:
     if not event.receipt:
         return state
+    state = _trailed(state, event.by.address, event.trail)
     key = receipt_key(event.by.address, event.request_id)
     return whisper(state.but(told={**state.told, key: event.at}), event.by.address, event.why)
 
 
 def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
-    if event.trail:
-        state = state.but(trails={**state.trails, event.by.address: event.trail})
+    state = _trailed(state, event.by.address, event.trail)
     if state.run in {"finished", "cancelled"}:
         state = state.but(
             run="working",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bot.core.events import Event, PostFailed, PostSent, RequestOpened
+from bot.core.events import DecisionRefused, Event, PostFailed, PostSent, RequestOpened
 from bot.core.fold import fold, step
 from bot.core.people import Address
-from bot.core.state import RequestState, ThreadState
+from bot.core.state import RequestState, ThreadState, Whisper
 from bot.core.values import PostId, ThreadId
 
 
@@ -45,9 +45,14 @@ class Log:
         return self.events[int(seq) - 1] if known else None
 
     def request_of(self, post_id: PostId) -> RequestState | None:
-        """The request whose card or copy a post is, as it stands now."""
-        event = self.asking(post_id)
-        return self.state.requests.get(event.request.id) if isinstance(event, RequestOpened) else None
+        """The request that a post is about, as it is now: its card, a copy, or a receipt for who tried to decide."""
+        match self.asking(post_id):
+            case RequestOpened(request=request):
+                return self.state.requests.get(request.id)
+            case DecisionRefused(request_id=request_id):
+                return self.state.requests.get(request_id)
+            case _:
+                return None
 
     def recipient_of(self, post_id: PostId) -> Address:
         """Whom a post was sent to last, or is meant for; empty where that is the conversation."""
@@ -55,6 +60,8 @@ class Log:
             if isinstance(event, PostSent | PostFailed) and event.post_id == post_id and event.to:
                 return event.to
         post = self.state.posts.get(post_id)
+        if post and isinstance(post.content, Whisper):
+            return post.content.address
         return (post.line if post else "") or self.state.owner
 
     def __len__(self) -> int:

@@ -172,7 +172,14 @@ class EmailDesk:
                     "I found no answer in your mail. Please write it above the quoted text.",
                 )
             return Attempt(
-                one.request.id, "answer", by, text=text, source=mail.message_id, problem=problem, receipt=receipt
+                one.request.id,
+                "answer",
+                by,
+                text=text,
+                source=mail.message_id,
+                problem=problem,
+                trail=mail.trail,
+                receipt=receipt,
             )
         if verdict is None:
             problem = problem or ("ambiguous", _EXACTLY)
@@ -183,6 +190,7 @@ class EmailDesk:
             text=mail.decision.comment if verdict == "deny" else "",
             source=mail.message_id,
             problem=problem,
+            trail=mail.trail,
             receipt=receipt,
         )
 

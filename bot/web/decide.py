@@ -125,7 +125,8 @@ async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int =
             if isinstance(event, DecisionRefused):
                 refusals[verdict] = event.why
     nonce = secrets.token_urlsafe(16)
-    html = _TEMPLATE.render(view=view, me=there.by.name, refusals=refusals, problem=problem, nonce=nonce)
+    until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC" if request.expires_at else ""
+    html = _TEMPLATE.render(view=view, me=there.by.name, refusals=refusals, problem=problem, until=until, nonce=nonce)
     csp = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     return Response(
         html,

@@ -17,15 +17,23 @@ from starlette.types import Receive, Scope, Send
 
 from agents.deploy.sample import Sample, make_sample
 from bot.app import Switchboard
+from bot.core.events import InboundRefused
 from bot.core.log import Log
 from bot.core.protocols import Clock, Model
 from bot.runtime.store import Store
 from bot.runtime.worker import Pace, Worker
 from bot.settings import Settings
 from bot.testing import FakeClock, wait_until
+from channels.email.listener import MailListener
+from channels.email.simulator import Mailbox, SimulatedMail, StoredMail
+from channels.email.simulator import serve as serve_mail
 from channels.slack.simulator import Message, SimulatedSlack, sample_workspace, serve
+from channels.sms.simulator import SimulatedTwilio, Text
+from channels.sms.simulator import serve as serve_twilio
 
 PEOPLE = Path(__file__).parents[2] / "people.sample.toml"
+BOT_ADDRESS = "bot@acme.example"
+PHONES = {"ana": "+12025550101", "lena": "+12025550102", "omar": "+12025550103", "eve": "+12025550199"}
 FAST = Pace(
     lease_seconds=2.0,
     heartbeat_seconds=0.05,
@@ -56,7 +64,20 @@ class Bench:
     clock: FakeClock
     sample: Sample
     data_dir: Path
+    counterparts: Counterparts
     workers: list[tuple[Worker, asyncio.Task[None]]] = field(default_factory=list[tuple[Worker, asyncio.Task[None]]])
+
+    @property
+    def mail(self) -> SimulatedMail:
+        """The organisation's mail server."""
+        assert self.counterparts.mail, "this bench has no mail: bench(..., mail=True)"
+        return self.counterparts.mail
+
+    @property
+    def twilio(self) -> SimulatedTwilio:
+        """Twilio, and everybody's phones."""
+        assert self.counterparts.twilio, "this bench has no phones: bench(..., sms=True)"
+        return self.counterparts.twilio
 
     @property
     def store(self) -> Store:
@@ -76,6 +97,52 @@ class Bench:
         for _, task in self.workers:
             await task
         self.workers.clear()
+
+    async def threads(self) -> list[Log]:
+        """Every thread's log, the one touched last first; not what was refused at the door."""
+        found = [await self.store.logs.load(one.thread_id) for one in await self.store.logs.recent(100)]
+        return [log for log in found if log.state.run != "empty"]
+
+    async def until(self, condition: Callable[[Log], object]) -> Log:
+        """The newest thread's log, once the condition holds for it."""
+        found: list[Log] = []
+        for _ in range(1500):
+            found = await self.threads()
+            if found and condition(found[0]):
+                return found[0]
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"never so: {[event.type for log in found for event in log.events]}")
+
+    async def over(self) -> Log:
+        """The newest thread's log, once its run is over and everything was sent."""
+        log = await self.until(lambda log: log.state.status == "finished" and all(p.shown for p in log.state.posts.values()))
+        await self.settled_texts()
+        return log
+
+    async def settled_texts(self) -> None:
+        """Until every text has arrived."""
+        if self.counterparts.twilio:
+            await self.counterparts.twilio.settle()
+
+    async def refused(self, channel: str) -> list[InboundRefused]:
+        """What was turned away at the door today."""
+        log = await self.store.logs.load(f"refused-{channel}-{self.clock.now():%Y-%m-%d}")
+        return [event for event in log.events if isinstance(event, InboundRefused)]
+
+    async def mails(self, person: str, at_least: int) -> list[StoredMail]:
+        """A person's mails, oldest first, once there are so many."""
+        address = f"{person}@acme.example"
+        await wait_until(lambda: len(self.mail.inbox(address)) >= at_least)
+        return self.mail.inbox(address)
+
+    async def sms(self, person: str, at_least: int) -> list[Text]:
+        """What arrived on a person's phone, oldest first, once it is so much."""
+        number = PHONES[person]
+        await wait_until(lambda: len(self._arrived(number)) >= at_least)
+        return self._arrived(number)
+
+    def _arrived(self, number: str) -> list[Text]:
+        return [text for text in self.twilio.phone(number) if text.to == number]
 
     async def log_of(self, message: Message) -> Log:
         """The thread that a message in Slack belongs to."""
@@ -126,6 +193,67 @@ class Bench:
         return log.read_text().splitlines()
 
 
+@dataclass
+class Counterparts:
+    """The counterparts beside Slack that a bench has."""
+
+    mail: SimulatedMail | None = None
+    twilio: SimulatedTwilio | None = None
+
+
+@asynccontextmanager
+async def _mail(time: FakeClock, *, wanted: bool) -> AsyncGenerator[tuple[SimulatedMail | None, dict[str, object]]]:
+    """The mail server, and the settings that point at it."""
+    if not wanted:
+        yield None, {}
+        return
+    names = {"ana": "Ana Ruiz", "lena": "Lena Vogt", "omar": "Omar Haddad", "eve": "Eve Stranger"}
+    office = SimulatedMail(
+        [Mailbox(f"{one}@acme.example", name) for one, name in names.items()],
+        bot_address=BOT_ADDRESS,
+        now=time.now,
+        sleep=_at_once,
+    )
+    async with serve_mail(office) as ports:
+        yield office, {
+            "smtp_host": ports.host, "smtp_port": ports.smtp, "smtp_tls": "none",
+            "email_address": BOT_ADDRESS, "email_authserv_id": office.authserv_id,
+        }  # fmt: skip
+
+
+@asynccontextmanager
+async def _phones(
+    time: FakeClock, http: httpx.AsyncClient, *, wanted: bool
+) -> AsyncGenerator[tuple[SimulatedTwilio | None, dict[str, object]]]:
+    """Twilio, and the settings that point at it."""
+    if not wanted:
+        yield None, {}
+        return
+    twilio = SimulatedTwilio(
+        webhook_url="http://bot.test/twilio/sms", http=http, now=lambda: time.now().timestamp(), sleep=_at_once
+    )
+    async with serve_twilio(twilio):
+        yield twilio, {
+            "twilio_api_url": twilio.api_url, "twilio_account_sid": twilio.account_sid,
+            "twilio_auth_token": twilio.auth_token, "twilio_from_number": twilio.number,
+        }  # fmt: skip
+
+
+@asynccontextmanager
+async def _listening(board: Switchboard, office: SimulatedMail | None) -> AsyncGenerator[None]:
+    """The bot's SMTP listener, as `bot smtp` runs it."""
+    desk = board.desks.email
+    if office is None or desk is None:
+        yield
+        return
+    listener = MailListener(desk.take, BOT_ADDRESS, port=0)
+    await listener.start()
+    office.bot_port = listener.port
+    yield
+    office.bot_port = None
+    await listener.close()
+
+
 def bench_settings(redis_url: str, data_dir: Path, sample: Sample, slack: SimulatedSlack, **more: object) -> Settings:
     """Settings that point at the counterparts."""
     values: dict[str, Any] = {
@@ -153,6 +281,8 @@ async def bench(
     workers: int = 1,
     model: Model | None = None,
     clock: Clock | None = None,
+    mail: bool = False,
+    sms: bool = False,
     **settings: object,
 ) -> AsyncGenerator[Bench]:
     """The bot, set up and running."""
@@ -169,12 +299,18 @@ async def bench(
             sleep=_at_once,
             ack_seconds=10.0,
         )
-        async with serve(slack):
-            chosen = bench_settings(redis_url, tmp_path / "data", sample, slack, **settings)
+        async with (
+            serve(slack),
+            _mail(time, wanted=mail) as (office, mail_settings),
+            _phones(time, http, wanted=sms) as (twilio, phone_settings),
+        ):
+            more = {**mail_settings, **phone_settings, **settings}
+            chosen = bench_settings(redis_url, tmp_path / "data", sample, slack, **more)
             board = Switchboard.assemble(chosen, redis_url, clock=clock or time, model=model)
             door.app = app = board.web()
-            async with app.router.lifespan_context(app):
-                found = Bench(board, slack, app, http, time, sample, tmp_path / "data")
+            async with app.router.lifespan_context(app), _listening(board, office):
+                counterparts = Counterparts(office, twilio)
+                found = Bench(board, slack, app, http, time, sample, tmp_path / "data", counterparts)
                 for _ in range(workers):
                     await found.start_worker()
                 try:
