@@ -12,7 +12,7 @@ from bot.core.builtins import STOP
 from bot.core.people import Actor
 from bot.core.state import Activity, ActivityStatus, Post, RequestCard, RequestState, RequestStatus, ThreadState, Vote
 from bot.core.values import Artifact, CallId
-from bot.core.wording import DENY_WORDS, normalise
+from bot.core.wording import NO_WORDS, normalise
 
 
 def open_question(state: ThreadState) -> RequestState | None:
@@ -77,7 +77,7 @@ def answered_by_message(state: ThreadState, event: e.MessageReceived, one: Reque
     """A reply in the thread answers the open question."""
     settled = replace(one, status="answered", decided_by=event.by, decided_at=event.at, text=event.text)
     said = normalise(event.text)
-    stop = one.request.purpose != "model" and (said == normalise(STOP) or said in DENY_WORDS)
+    stop = one.request.purpose != "model" and (said == normalise(STOP) or said in NO_WORDS)
     return _goes_on(_closed(state, settled), one, stopped_by=event.by if stop else None)
 
 

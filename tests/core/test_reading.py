@@ -157,7 +157,7 @@ def test_a_line_that_says_nothing_else_denies(text: str) -> None:
 
 @pytest.mark.parametrize("text", UNDECIDED)
 def test_everything_else_is_no_decision(text: str) -> None:
-    """EM12: conditions, questions, doubts, greetings, other letters, hidden characters and casual words decide nothing."""
+    """EM12: conditions, questions, doubts, greetings, other letters, hidden characters, casual words: nothing."""
     assert read_decision(text) == Decision(None)
 
 
@@ -185,7 +185,7 @@ def test_no_word_decides_both_ways() -> None:
     extra=st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20),
     front=st.booleans(),
 )
-def test_an_approving_word_with_any_other_word_is_no_approval(word: str, extra: str, front: bool) -> None:  # noqa: FBT001
+def test_an_approving_word_with_any_other_word_is_no_approval(word: str, extra: str, *, front: bool) -> None:
     """EM12: whatever is added to the line takes the approval away."""
     line = f"{extra} {word}" if front else f"{word} {extra}"
     assert read_decision(line).verdict is None
@@ -193,7 +193,7 @@ def test_an_approving_word_with_any_other_word_is_no_approval(word: str, extra: 
 
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    """EM4: no text makes it raise, and an approval has an approving word in it."""
+    """EM4: no text makes it raise, and what approves is a bare yes."""
     if read_decision(text).verdict == "approve":
         assert any(is_bare_decision(line) for line in text.removeprefix("\ufeff").splitlines())
 

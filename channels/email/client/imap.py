@@ -1,7 +1,7 @@
 """Reads a mailbox: every unseen mail is taken, and marked as seen after that (EM6). It never deletes anything.
 
-The mailbox itself says what is still to be done, so there is nothing to remember: whatever goes wrong, the connection is
-made anew and asked again.
+The mailbox itself says what is still to be done, so there is nothing to remember: whatever goes wrong, the connection
+is made anew and asked again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Key = tuple[int, int]
 
 
 class ImapMailbox:
-    """One mailbox, read for as long as it runs. Several of these may read the same one: each mail counts once anyway."""
+    """One mailbox, read for as long as it runs. Several may read the same one: each mail counts once anyway."""
 
     def __init__(
         self,
@@ -115,10 +115,11 @@ class ImapMailbox:
         return worked
 
     async def _take_one(self, session: ImapSession, key: _Key) -> bool:
-        """Whether the mail was stored, or is gone. Raises StoreUnavailable, MailboxError."""
+        """Whether the mail was taken. Raises StoreUnavailable, MailboxError."""
         raw = await session.fetch(key[1])
-        if raw is None:
-            self._refused.add(key)  # somebody else deleted it, or the server does not give it away
+        if raw is None:  # somebody else deleted it, or the server does not give it away
+            logger.warning("mail_not_given", uid_validity=key[0], uid=key[1])
+            self._refused.add(key)
             return False
         try:
             await self._take(RawMail(raw=raw, way="imap"))

@@ -19,8 +19,9 @@ from aioimaplib import aioimaplib as vendor
 from channels.email.record import MAX_RAW_BYTES
 
 _TIMEOUT_SECONDS = 30.0
-_LITERAL = re.compile(rb"\d+ FETCH \(.*\bUID (\d+)\b.*BODY\[\](?:<0>)? \{\d+\}", re.IGNORECASE)
+_LITERAL = re.compile(rb"\d+ FETCH \(.*BODY\[\](?:<0>)? \{\d+\}", re.IGNORECASE)
 _EMPTY = re.compile(rb'\d+ FETCH \(.*BODY\[\](?:<0>)? (?:""|NIL)', re.IGNORECASE)
+_UID = re.compile(rb"\bUID (\d+)\b", re.IGNORECASE)
 _VALIDITY = re.compile(rb"\[UIDVALIDITY (\d+)\]", re.IGNORECASE)
 _NEWS = re.compile(rb"\* \d+ (?:EXISTS|RECENT)", re.IGNORECASE)
 _NUMBERS = re.compile(rb"(?:\d+ ?)*")
@@ -62,23 +63,27 @@ class _Protocol(vendor.IMAP4ClientProtocol):
 
 
 class _Client(vendor.IMAP4):
-    def create_client(self, host: str, port: int, loop: Any, conn_lost_cb: Any = None, ssl_context: Any = None) -> None:  # noqa: ANN401
+    def create_client(self, host: str, port: int, loop: Any, conn_lost_cb: Any = None, ssl_context: Any = None) -> None:  # noqa: ANN401 aioimaplib's
         loop = asyncio.get_running_loop()
         protocol = _Protocol(loop, conn_lost_cb)
         protocol.news = asyncio.Event()
         self.protocol = protocol
-        self._client_task = loop.create_task(
-            loop.create_connection(
-                lambda: protocol, host, port, ssl=ssl_context, ssl_handshake_timeout=_handshake(ssl_context)
-            )
-        )
+        self._client_task = loop.create_task(loop.create_connection(lambda: protocol, host, port, ssl=ssl_context))
+
+    def drop(self) -> None:
+        itself: Any = self  # aioimaplib's types say little
+        for task in (itself._client_task, *itself.tasks, *itself.protocol.tasks):
+            task.cancel()
+        if self.protocol.transport is not None:
+            cast("asyncio.Transport", self.protocol.transport).abort()
 
 
 class ImapSession:
     """A mailbox that is open for reading."""
 
     def __init__(self, client: _Client, lost: asyncio.Event) -> None:
-        self._client = client
+        self._client: Any = client  # aioimaplib's types say little
+        self._wire: Any = client.protocol
         self._lost = lost
         self.uid_validity = 0
 
@@ -93,7 +98,7 @@ class ImapSession:
             place.port,
             timeout=_TIMEOUT_SECONDS,
             conn_lost_cb=lambda _: lost.set(),
-            ssl_context=context if place.tls == "tls" else cast("Any", None),
+            ssl_context=cast("ssl.SSLContext", context if place.tls == "tls" else None),
         )
         session = ImapSession(client, lost)
         try:
@@ -110,12 +115,12 @@ class ImapSession:
     @property
     def capabilities(self) -> tuple[str, ...]:
         """What the server says it can do."""
-        return tuple(sorted(str(one) for one in self._client.protocol.capabilities))
+        return tuple(sorted(self._wire.capabilities))
 
     @property
     def news(self) -> asyncio.Event:
         """Set when the server says that there is more in the mailbox."""
-        return cast("_Protocol", self._client.protocol).news
+        return cast("asyncio.Event", self._wire.news)
 
     async def unseen(self) -> tuple[int, ...]:
         """The UIDs of all mails that are not marked as seen. Raises MailboxError."""
@@ -124,15 +129,23 @@ class ImapSession:
         return tuple(sorted({int(one) for line in lines if _NUMBERS.fullmatch(line) for one in line.split()}))
 
     async def fetch(self, uid: int) -> bytes | None:
-        """The raw mail, or its first `MAX_RAW_BYTES + 1` bytes; it stays unseen. None: it is gone. Raises MailboxError."""
-        # Part by part nothing larger is ever read, whatever the server says about the size.
+        """The raw mail, or its first `MAX_RAW_BYTES + 1` bytes. It stays unseen. None: it is gone.
+
+        Raises MailboxError.
+        """
+        # So nothing larger is ever read, whatever the server says about the size.
         parts = f"(UID BODY.PEEK[]<0.{MAX_RAW_BYTES + 1}>)"
         lines = (await self._done("fetch", self._client.uid("FETCH", str(uid), parts), None)).lines
-        for line, following in zip(lines, lines[1:], strict=False):
-            literal = None if isinstance(line, bytearray) else _LITERAL.fullmatch(line)
-            if literal and int(literal[1]) == uid:
-                return bytes(following)
-            if not isinstance(line, bytearray) and _EMPTY.match(line):
+        for place, line in enumerate(lines):
+            if isinstance(line, bytearray):
+                continue  # a mail
+            literal, after = _LITERAL.fullmatch(line), lines[place + 2 : place + 3]
+            about = _UID.search(line) or _UID.search(b"".join(after) if literal else b"")
+            if about is None or int(about[1]) != uid:
+                continue
+            if literal:
+                return bytes(lines[place + 1])
+            if _EMPTY.match(line):
                 return b""
         return None
 
@@ -145,17 +158,17 @@ class ImapSession:
         if not self._client.has_capability("IDLE"):
             await self._first(stop, self.news, seconds=poll_seconds)
             return
-        protocol = self._client.protocol
         idle = asyncio.create_task(self._client.idle())
         try:
-            await self._until("idle", protocol.wait_for_idle_response(), also=idle)
+            await self._until("idle", self._wire.wait_for_idle_response(), also=idle)
             await self._first(stop, self.news, seconds=idle_seconds)
             self._client.idle_done()
             await self._until("idle", asyncio.shield(idle))
         finally:
             idle.cancel()
-            while not protocol.idle_queue.empty():
-                protocol.idle_queue.get_nowait()
+            await asyncio.gather(idle, return_exceptions=True)
+            while not self._wire.idle_queue.empty():
+                self._wire.idle_queue.get_nowait()
 
     async def close(self) -> None:
         """Log out, if the server still listens."""
@@ -168,11 +181,7 @@ class ImapSession:
 
     def drop(self) -> None:
         """Let go of the connection at once."""
-        protocol = self._client.protocol
-        for task in (self._client._client_task, *self._client.tasks, *protocol.tasks):  # noqa: SLF001
-            task.cancel()
-        if protocol.transport is not None:
-            cast("asyncio.Transport", protocol.transport).abort()
+        self._client.drop()
 
     async def _connect(self, place: ImapPlace) -> None:
         try:
@@ -186,41 +195,37 @@ class ImapSession:
 
     async def _start_tls(self, place: ImapPlace, context: ssl.SSLContext) -> None:
         """Never goes on in the clear: a server that does not offer it, or is already logged in, is refused."""
-        protocol = self._client.protocol
-        if protocol.state != vendor.NONAUTH or not self._client.has_capability("STARTTLS"):
+        if self._wire.state != vendor.NONAUTH or not self._client.has_capability("STARTTLS"):
             raise MailboxError(f"{place.host} does not offer STARTTLS; see IMAP_TLS")
-        command = vendor.Command("STARTTLS", protocol.new_tag(), loop=protocol.loop)
-        await self._done("STARTTLS", protocol.execute(command))
-        if protocol.incomplete_line:
+        command = vendor.Command("STARTTLS", self._wire.new_tag(), loop=self._wire.loop)
+        await self._done("STARTTLS", self._wire.execute(command))
+        if self._wire.incomplete_line:
             raise MailboxError(f"{place.host} said something between STARTTLS and TLS")
         loop = asyncio.get_running_loop()
         try:
-            secure = await loop.start_tls(
-                cast("asyncio.Transport", protocol.transport), protocol, context, server_hostname=place.host
-            )
+            secure = await loop.start_tls(self._wire.transport, self._wire, context, server_hostname=place.host)
         except ssl.SSLCertVerificationError as error:
             raise MailboxError(f"the certificate of {place.host} is not trusted") from error
         except OSError as error:
             raise MailboxError(f"TLS with {place.host} failed") from error
-        protocol.transport = secure
-        protocol.capabilities = set[str]()  # what was said in the clear does not count
-        await self._until("capability", protocol.capability())
+        self._wire.transport = secure
+        self._wire.capabilities = set[str]()  # what was said in the clear does not count
+        await self._until("capability", self._wire.capability())
 
     async def _log_in(self, place: ImapPlace) -> None:
-        protocol = self._client.protocol
         try:
             if place.access_token:
-                answer = await self._until("login", protocol.xoauth2(place.username, place.access_token))
+                answer = await self._until("login", self._wire.xoauth2(place.username, place.access_token))
             elif self._client.has_capability("LOGINDISABLED"):
                 raise MailboxError(f"{place.host} takes no password without TLS; see IMAP_TLS")
             else:
-                answer = await self._until("login", protocol.login(vendor.quoted(place.username), place.password))
+                answer = await self._until("login", self._wire.login(vendor.quoted(place.username), place.password))
         except ValueError as error:
             raise MailboxError("IMAP_USERNAME, IMAP_PASSWORD or IMAP_ACCESS_TOKEN holds what cannot be sent") from error
         if answer.result != "OK":
             what = "XOAUTH2, IMAP_ACCESS_TOKEN" if place.access_token else "IMAP_PASSWORD"
             raise MailboxError(f"{place.host} does not accept the login: see IMAP_USERNAME and {what}")
-        await self._until("capability", protocol.capability())
+        await self._until("capability", self._wire.capability())
 
     async def _select(self, mailbox: str) -> None:
         found = await self._done("select", self._client.select(mailbox))
@@ -277,7 +282,3 @@ class ImapSession:
                 one.cancel()
         if self._lost.is_set():
             raise MailboxError("the connection was lost")
-
-
-def _handshake(context: ssl.SSLContext | None) -> float | None:
-    return _TIMEOUT_SECONDS if context else None
