@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from email.message import EmailMessage
 from html.parser import HTMLParser
 from typing import Literal
 
@@ -16,6 +17,8 @@ from bot.core.protocols import Outgoing
 from bot.core.values import Artifact, Conversation, Fact
 from bot.core.views import CardView, Mood, SayView, View, WhisperView
 from bot.core.wording import is_bare_decision
+from channels.email.receive import Mail, OwnMail, read_mail
+from channels.email.record import RawMail
 from channels.email.render import MAX_ANSWER, MailContent, render
 
 POST = "t0123456789abcdef01234567:5:0"
@@ -369,3 +372,20 @@ def test_any_view_becomes_a_mail(view: View, ref: str | None) -> None:
     assert "\n" not in content.subject
     assert content.html.rstrip().endswith("</html>")
     assert Read(content.html).odd == []
+
+
+def test_a_reply_in_html_only_that_quotes_our_mail_can_still_decide() -> None:
+    """EM11: the style sheet of our own mail, quoted below the answer, does not make the answer unclear."""
+    quoted = mail(APPROVAL).html
+    reply = EmailMessage()
+    reply["From"], reply["To"], reply["Message-ID"] = (
+        "Lena <lena@acme.example>",
+        "bot@acme.example",
+        "<r1@acme.example>",
+    )
+    reply.set_content(
+        f'<div>APPROVE</div><div class="gmail_quote"><blockquote>{quoted}</blockquote></div>', subtype="html"
+    )
+    found = read_mail(RawMail(reply.as_bytes(), "smtp"), OwnMail("bot@acme.example", ""))
+    assert isinstance(found, Mail)
+    assert found.decision.verdict == "approve"
