@@ -60,7 +60,10 @@ async def pick_up(board: Board) -> int:
         return 0
     new = 0
     try:
-        for text in await channel.recent_inbound(board.clock.now() - _BACK):
+        texts = await channel.recent_inbound(board.clock.now() - _BACK)
+        for place, text in enumerate(texts):
+            if text.opt == "stop" and any(one.opt == "start" and one.number == text.number for one in texts[place:]):
+                continue  # they have come back since
             new += await desk.text(text) != "duplicate"
     except (DeliveryError, StoreUnavailable) as error:
         logger.warning("texts_not_read", error=str(error))

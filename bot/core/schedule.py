@@ -26,7 +26,7 @@ def timers_of(event: e.Event) -> tuple[Timer, ...]:
             return (Timer(f"expiry:{request.id}", at, e.RequestExpired(at=at, request_id=request.id)),)
         case e.ModelFailed(retry_at=at) if at:
             return (Timer("model", at, e.ModelRetryDue(at=at)),)
-        case e.PostFailed(retry_at=at) if at:
+        case e.PostFailed(retry_at=at) | e.PostReported(retry_at=at) if at:
             return (Timer(f"post:{event.post_id}", at, e.PostRetryDue(at=at, post_id=event.post_id)),)
         case e.WaitStarted(until=at) if at:
             return (Timer("wait", at, e.WaitEnded(at=at)),)

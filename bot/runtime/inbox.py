@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from bot.core.decide import Attempt, judge
@@ -33,6 +34,8 @@ MAX_MESSAGE_CHARACTERS = 40_000
 MAX_LOG_LENGTH = 5_000
 """Events after which a thread takes no more messages: what comes from outside is bounded."""
 
+RESEND_AFTER = timedelta(minutes=5)
+"""A phone that is off, or a carrier that is overloaded, is left alone for a while."""
 REFUSED = "refused-"
 """Begins the ids of logs that no thread is behind: what was refused at the door, one for each channel and day."""
 
@@ -194,12 +197,16 @@ class Inbox:
         return judge(log.state, attempt, self._people(), self._clock.now())
 
     async def report(
-        self, post_id: PostId, outcome: ReportedOutcome, detail: str, *, deliveries: Sequence[str] = ()
+        self, post_id: PostId, outcome: ReportedOutcome, detail: str, *, ref: str = "", deliveries: Sequence[str] = ()
     ) -> None:
         """What became of a post that had been sent. Raises UnknownThread, ThreadFull."""
         thread_id = post_id.partition(":")[0]
         await self.log(thread_id)
-        reported = PostReported(at=self._clock.now(), post_id=post_id, outcome=outcome, detail=detail[:300])
+        at = self._clock.now()
+        retry_at = at + RESEND_AFTER if outcome == "retry" else None
+        reported = PostReported(
+            at=at, post_id=post_id, ref=ref, outcome=outcome, detail=detail[:300], retry_at=retry_at
+        )
         await self._from_outside(thread_id, (reported,), deliveries)
 
     async def refuse(self, address: Address, rule: str, why: str, *, source: str = "") -> None:
