@@ -170,20 +170,26 @@ class Inbox:
         return await self._store.load(thread_id)
 
     async def decide(
-        self, thread_id: ThreadId, attempt: Attempt, *, deliveries: Sequence[str] = ()
+        self, thread_id: ThreadId, attempt: Attempt, *, deliveries: Sequence[str] = (), once: Sequence[str] = ()
     ) -> tuple[Log, DecisionMade | DecisionRefused | None]:
         """Judge and record a decision; the compare-and-set is the append itself (AP2).
 
-        The event is None for a duplicate delivery. Raises UnknownThread, StoreUnavailable.
+        `once`: as `deliveries`, but used up only by a decision that counts. The event is None for a duplicate. Raises
+        UnknownThread, StoreUnavailable.
         """
         log = await self.log(thread_id)
         while True:
             event = judge(log.state, attempt, self._people(), self._clock.now())
-            # A refusal stays true whatever else arrives, as final states are final; a decision must be judged anew.
-            expect = len(log) if isinstance(event, DecisionMade) else None
-            limit = None if isinstance(event, DecisionMade) else MAX_LOG_LENGTH
+            # A refusal stays true whatever else arrives, as final states are final; a decision must be judged anew, and
+            # so must the question whether somebody was told already.
+            counts = isinstance(event, DecisionMade)
+            anew = counts or (attempt.receipt == "hourly" and event.receipt)
             appended = await self._store.receive(
-                thread_id, (event,), deliveries=deliveries, expect=expect, max_length=limit
+                thread_id,
+                (event,),
+                deliveries=(*deliveries, *once) if counts else deliveries,
+                expect=len(log) if anew else None,
+                max_length=None if counts else MAX_LOG_LENGTH,
             )
             if appended.outcome == "duplicate":
                 return await self._store.refresh(log), None

@@ -36,6 +36,11 @@ _MAIL_HEADERS = {
     ),
 }
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
+# A link in a mail opens in a tab of its own. The first `base` counts, so that none in the mail undoes it.
+_BASE = '<base target="_blank">'
+_FONT = "<style>body { margin: 16px; font: 15px/1.5 system-ui, sans-serif; }</style>"
+_WHITE = "<style>:root { color-scheme: light; background: #fff; color: #000; }</style>"
+_EITHER = "<style>:root { color-scheme: light dark; }</style>"
 
 
 def _utc_now() -> datetime:
@@ -119,11 +124,7 @@ class MailPage:
         mail = self._found(request.path_params["key"])
         if mail is None:
             return PlainTextResponse("no such mail", 404, headers=HEADERS)
-        # A link in a mail opens in a tab of its own. The first `base` counts, so that none in the mail undoes it.
-        html, base = body_of(mail, "html"), '<base target="_blank">'
-        head = _HEAD.search(html)
-        html = f"{html[: head.end()]}{base}{html[head.end() :]}" if head else f"<!doctype html>{base}{html}"
-        return HTMLResponse(html, headers=_MAIL_HEADERS)
+        return HTMLResponse(_document(body_of(mail, "html")), headers=_MAIL_HEADERS)
 
     async def _send(self, body: Json) -> None:
         office, author = self._office, self._office.mailboxes.get(str(body["from"]).lower())
@@ -139,6 +140,7 @@ class MailPage:
         if not recipients:
             raise ValueError(f"{to} is no mail address")
         raw = message.as_bytes()
+        number = office.store.next_number()  # before that of any answer
         try:
             await office.submit(raw, mail_from=author.address, rcpt_to=recipients)
         except smtplib.SMTPRecipientsRefused as refused:
@@ -146,7 +148,7 @@ class MailPage:
         except (smtplib.SMTPException, OSError) as error:
             raise ValueError(f"the mail server does not take it: {error}") from error
         incoming = Incoming(author.address.lower(), raw, author.address, ", ".join(recipients))
-        self._sent.add(self._sent.next_number(), incoming, "sent")
+        self._sent.add(number, incoming, "sent")
 
     def _answered(self, address: str, key: object) -> StoredMail | None:
         if key is None:
@@ -163,6 +165,15 @@ class MailPage:
                 if found := next((mail for mail in mails if key == f"{kind}{mail.number}"), None):
                     return found
         return None
+
+
+def _document(html: str) -> str:
+    """What mail programs add: a font and, for a mail with colours that says nothing of dark and light, white paper."""
+    head = _HEAD.search(html)
+    # A quote may say something of it, for a part of the mail only; the head speaks for the whole.
+    says = head and "color-scheme" in html[head.end() :].partition("</head>")[0]
+    first = _BASE if says else _BASE + _FONT + (_WHITE if "color" in html.lower() else _EITHER)
+    return f"{html[: head.end()]}{first}{html[head.end() :]}" if head else f"<!doctype html>{first}{html}"
 
 
 def _words(answer: tuple[int, bytes]) -> str:

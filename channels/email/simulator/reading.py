@@ -7,6 +7,7 @@ from channels.email.simulator.records import StoredMail
 from channels.simulating import Json
 
 _IDS = re.compile(r"<[^<>\s]+>")
+_SAID = re.compile(r"^On [^\n]*(?:\n[^\n]+)?wrote:\s*\Z", re.MULTILINE)
 _PREVIEW = 140
 _BROKEN = (LookupError, ValueError, TypeError, AttributeError)
 """What Python's mail parser raises over charsets that there are not, and headers that are none."""
@@ -15,7 +16,7 @@ _BROKEN = (LookupError, ValueError, TypeError, AttributeError)
 def body_of(mail: StoredMail, kind: str) -> str:
     """The `plain` or `html` part; empty where there is none."""
     try:
-        return mail.text if kind == "plain" else mail.html
+        return (mail.text if kind == "plain" else mail.html).replace("\r\n", "\n")
     except _BROKEN:
         return ""
 
@@ -25,6 +26,7 @@ def summary_of(mail: StoredMail, key: str, *, sent: bool) -> Json:
     name, address = next(iter(getaddresses([_header(mail, "From")])), ("", ""))
     return {
         "key": key,
+        "number": mail.number,
         "owner": mail.owner,
         "sent": sent,
         "from": {"name": name or address, "address": address},
@@ -33,7 +35,7 @@ def summary_of(mail: StoredMail, key: str, *, sent: bool) -> Json:
         "at": mail.received_at.isoformat(),
         "id": _header(mail, "Message-ID").strip(),
         "parents": _IDS.findall(f"{_header(mail, 'References')} {_header(mail, 'In-Reply-To')}"),
-        "preview": " ".join(_unquoted(body_of(mail, "plain")).split())[:_PREVIEW],
+        "preview": _preview(_unquoted(body_of(mail, "plain")), _header(mail, "Subject")),
     }
 
 
@@ -44,5 +46,12 @@ def _header(mail: StoredMail, name: str) -> str:
         return ""
 
 
+def _preview(text: str, subject: str) -> str:
+    """The first words that the subject did not say already."""
+    words = " ".join(text.split())
+    return (words.removeprefix(subject).strip() or words)[:_PREVIEW]
+
+
 def _unquoted(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if not line.startswith(">"))
+    """What stands above the quoted mail, and above the line that says whose it is."""
+    return _SAID.sub("", re.split(r"^>", text, maxsplit=1, flags=re.MULTILINE)[0])

@@ -32,6 +32,12 @@ async def post(redis_url: str, tmp_path: Path, people_file: Path) -> AsyncGenera
         yield found
 
 
+def lena_is_no_approver(people_file: Path) -> None:
+    """From now on."""
+    roles = 'name = "Lena Vogt"\nroles = '
+    people_file.write_text(people_file.read_text().replace(f'{roles}["engineer", "approver"]', f'{roles}["ops"]'))
+
+
 def is_at_rest(log: Log) -> bool:
     """Nothing is left to do or to send before somebody writes."""
     sent = not any(needs_delivery(log.state, one) for one in log.state.posts.values())
@@ -41,7 +47,7 @@ def is_at_rest(log: Log) -> bool:
 async def asked(post: Bench, person: str = "lena", *, by: str = ANA) -> StoredMail:
     """Somebody wants a deploy; the mail that this person gets about it."""
     await post.mail.write(by, BOT_ADDRESS, "Release", "deploy v1.4.0 to production")
-    await post.mails(person, 1)
+    await post.mail.queue.until_empty()
     await post.until(lambda log: log.state.pending and is_at_rest(log))
     return post.mail.inbox(f"{person}@acme.example")[-1]
 
@@ -116,8 +122,7 @@ async def test_whoever_asked_can_take_it_back(post: Bench) -> None:
 async def test_roles_are_read_when_the_decision_is_made(post: Bench, people_file: Path) -> None:
     """AP7: Lena was asked and is no approver any more: neither her APPROVE nor her DENY counts, and she is told why."""
     mail = await asked(post)
-    people = people_file.read_text()
-    people_file.write_text(people.replace('"Lena Vogt"\nroles = ["engineer", "approver"]', '"Lena Vogt"\nroles = ["ops"]'))
+    lena_is_no_approver(people_file)
     await replied(post, mail, "APPROVE", by=LENA)
     log = await replied(post, mail, "DENY", by=LENA)
     assert refused(log) == [("lena", "role")] * 2
@@ -190,7 +195,7 @@ def results(authserv_id: str, verdict: str, domain: str = "acme.example") -> str
         (results(OURS, "pass", "evil.example"),),
         (results(OURS, "none"), "X-Authentication-Results: mx.acme.example; dmarc=pass header.from=acme.example"),
         (f"Authentication-Results: {OURS};\r\n spf=pass smtp.mailfrom=acme.example",),
-        (f"Authentication-Results: {OURS}; spf=pass\r\n reason=\"dmarc=pass header.from=acme.example\"",),
+        (f'Authentication-Results: {OURS}; spf=pass\r\n reason="dmarc=pass header.from=acme.example"',),
     ],
     ids=["elsewhere", "like ours", "below", "below another", "other domain", "other header", "spf only", "in a string"],
 )

@@ -64,13 +64,13 @@ async def test_the_reason_of_a_denial_reaches_the_agent_and_whoever_asked(post: 
     log = await replied(post, mail, "Deny!\n\nnot before the audit,\nsorry\n\n-- \nLena Vogt")
     (decision,) = [event for event in log.events if isinstance(event, DecisionMade)]
     assert (decision.verdict, decision.text) == ("deny", "not before the audit,\nsorry")
-    assert 'Lena Vogt said no: “not before the audit' in post.mail.inbox(ANA)[-1].text
+    assert "Lena Vogt said no: “not before the audit" in post.mail.inbox(ANA)[-1].text
     assert "Denied by Lena Vogt" in post.mail.inbox(OMAR)[-1].text
     assert len(post.releases()) == 1
 
 
 async def test_a_denial_that_names_another_release_gets_that_one_proposed(post: Bench) -> None:
-    """AP12: the agent reads the reason and asks anew; Lena, who shaped it, cannot approve it, so Omar is asked (AP7)."""
+    """AP12: the agent reads the reason and asks anew; Lena shaped it, so only Omar is asked (AP7)."""
     mail = await asked(post)
     log = await replied(post, mail, "no\nplease take v1.3.1 instead")
     assert [one.status for one in log.state.requests.values()] == ["denied", "pending"]
@@ -92,14 +92,20 @@ async def test_a_line_that_says_nothing_else_approves(post: Bench, said: str) ->
 
 
 async def test_what_is_not_unmistakable_changes_nothing_and_is_told_once_an_hour(post: Bench) -> None:
-    """EM12, EM13, EM16: each is on record; one receipt an hour asks for exactly APPROVE or DENY; a reply to it counts."""
+    """EM12, EM13, EM16: each is on record; one receipt an hour asks for APPROVE or DENY; a reply to it counts."""
     mail = await asked(post)
     unclear = (
         *("yes but not today", "yes?", "approve staging only", "approve or deny", "ok", "👍", "Yes..."),
-        *("", "> APPROVE", "> APPROVE\n> DENY\n", "On Fri, Mar 20, 2026 Switchboard <bot@acme.example> wrote:\nAPPROVE"),
+        *(
+            "",
+            "> APPROVE",
+            "> APPROVE\n> DENY\n",
+            "On Fri, Mar 20, 2026 Switchboard <bot@acme.example> wrote:\nAPPROVE",
+        ),
     )
     for text in unclear:
-        log = await replied(post, mail, text)
+        await replied(post, mail, text)
+    log = await post.until(is_at_rest)
     assert refused(log) == ["ambiguous"] * len(unclear)
     assert made(log) == []
     assert log.state.pending

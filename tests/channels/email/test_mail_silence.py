@@ -1,4 +1,4 @@
-"""Mail that gets no thread: from machines, from strangers, from who may be anybody, or too large. And what it is told."""
+"""Mail that gets no thread: from machines, from strangers, from who may be anybody, or too large."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ AUTOMATIC = (
 
 
 async def test_mail_that_no_person_wrote_starts_nothing_and_is_not_answered(post: Bench) -> None:
-    """EM15: auto-replies, lists, machines, reports; each leaves one line for the audit, and a repeated one none more."""
+    """EM15: auto-replies, lists, machines, reports; each leaves one line for the audit, a repeated one no more."""
     for number, headers in enumerate(AUTOMATIC):
         raw = mail(PASS, *headers, number=number)
         await hand_over(post, raw)
@@ -92,7 +92,7 @@ async def test_mail_that_no_person_wrote_starts_nothing_and_is_not_answered(post
 
 
 async def test_an_automatic_reply_to_a_request_decides_nothing(post: Bench) -> None:
-    """EM15: Lena's vacation notice quotes her token and says APPROVE: the request waits on, and nobody is written to."""
+    """EM15: Lena's vacation notice quotes her token and says APPROVE: the request waits on, nobody is written to."""
     await post.mail.write(ANA, BOT_ADDRESS, "Release", "deploy v1.4.0 to production")
     for person in ("ana", "lena", "omar"):
         await post.mails(person, 1)
@@ -117,8 +117,9 @@ async def test_a_bounce_of_nothing_and_our_own_mail_are_met_with_silence(post: B
         'Content-Type: multipart/report; report-type=delivery-status; boundary="b"',
     )
     parts = (
-        f"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx\r\n\r\nFinal-Recipient: rfc822; {LENA}"
-        "\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n"
+        "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx\r\n\r\n"
+        f"Final-Recipient: rfc822; {LENA}\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n"
+        "--b\r\nContent-Type: text/rfc822-headers\r\n\r\n"
         f"Message-ID: <{'a' * 45}.0123456789@acme.example>\r\nReply-To: bot+{'a' * 45}@acme.example\r\n\r\n--b--"
     )
     await hand_over(post, mail(*report, text=parts), mail_from="")
@@ -126,7 +127,11 @@ async def test_a_bounce_of_nothing_and_our_own_mail_are_met_with_silence(post: B
         await hand_over(post, mail(PASS, f"From: {sender}", number=number))
     assert await post.threads() == []
     assert sent(post) == 0
-    assert await audit(post) == [("EM17", f"email:{LENA}"), ("EM15", f"email:{BOT_ADDRESS}"), ("EM15", "email:bot+abc@acme.example")]
+    assert await audit(post) == [
+        ("EM17", f"email:{LENA}"),
+        ("EM15", f"email:{BOT_ADDRESS}"),
+        ("EM15", "email:bot+abc@acme.example"),
+    ]
     assert await post.store.addresses.why_off(f"email:{LENA}") is None
 
 

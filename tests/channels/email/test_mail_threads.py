@@ -132,7 +132,9 @@ async def test_what_a_subject_says_authorises_nothing(post: Bench) -> None:
     before = await taken(post)
     token = mail.headers["Reply-To"].partition("+")[2].partition("@")[0]
     request_id = before.state.pending[0].request.id
-    subject = f"Re: {mail.subject} [{before.thread_id}] [{request_id}] bot+{token}@acme.example <{token}.0@acme.example>"
+    subject = (
+        f"Re: {mail.subject} [{before.thread_id}] [{request_id}] bot+{token}@acme.example <{token}.0@acme.example>"
+    )
     await post.mail.write(LENA, BOT_ADDRESS, subject, "APPROVE")
     await post.mail.queue.until_empty()
     assert len(await post.threads()) == 2

@@ -60,10 +60,7 @@ export class Conversation {
       h("ol", { class: "mails" }, thread.mails.map((mail) => this.#mail(mail, body, view))),
     ]);
     const box = this.#place.querySelector("textarea");
-    if (box && typing !== false && box !== document.activeElement) {
-      box.focus();
-      box.setSelectionRange(typing, typing);
-    }
+    if (box && typing !== false) box.setSelectionRange(typing, typing);
     if (!body) this.#load(open);
   }
 
@@ -107,7 +104,6 @@ export class Conversation {
   #choose(view) {
     remember("mail:view", view);
     this.#draw();
-    this.#place.querySelector(`[data-testid="view-${view}"]`)?.focus();
   }
 
   #answer(key) {

@@ -21,9 +21,10 @@ export function threadsOf(mails) {
   return [...threads.values()].sort((one, other) => (one.mails.at(-1).at < other.mails.at(-1).at ? 1 : -1));
 }
 
-// What was written in the same moment stands in the order of who answers whom.
+// What was written in the same moment has a number nevertheless.
 function byTime(one, other) {
-  return one.at === other.at ? one.parents.length - other.parents.length : one.at < other.at ? -1 : 1;
+  if (one.at !== other.at) return one.at < other.at ? -1 : 1;
+  return one.number - other.number;
 }
 
 /** Whether somebody has had this mail open. */

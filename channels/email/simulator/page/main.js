@@ -38,8 +38,11 @@ function arrive() {
   me = people.find((one) => one.id === decodeURIComponent(who)) ?? me ?? people.find((one) => one.id === recall("mail:me")) ?? people[0];
   open = what ?? "";
   remember("mail:me", me.id);
-  if (place !== `${me.id}/${open}`) drawer(false);
+  const moved = place !== `${me.id}/${open}`;
+  if (moved) drawer(false);
   render();
+  // Where the list gives way to what was opened in it, the focus goes there too.
+  if (moved && open && open !== "new" && !$("letters").checkVisibility()) $("reading").focus();
 }
 
 function show(fresh) {
@@ -67,7 +70,7 @@ function render() {
   $("notice").hidden = !state.notice;
   redraw($("links"), state.links, () => state.links.map(({ label, url }) => link(url, label)));
   redraw($("ports"), state.ports, () => ports(state.ports));
-  renderActing($("acting"), people, me, (id) => go("", id));
+  renderActing($("acting"), people, me, (id) => go("", id), { faces: false });
   boxes();
   $("title").textContent = me.real_name;
   $("about").textContent = me.id;
@@ -76,6 +79,7 @@ function render() {
   hint(threads.length === 0);
   const writes = open === "new";
   $("post").classList.toggle("is-open", Boolean(shown) || writes);
+  $("post").classList.toggle("is-empty", threads.length === 0);
   $("reading").hidden = !shown && !writes;
   if (writes) {
     conversation.leave();
@@ -140,7 +144,8 @@ function follow() {
     return;
   }
   const shown = mine.find((mail) => mail.key === open);
-  const answer = shown?.sent && !conversation.isAnswering && mine.findLast((mail) => !mail.sent && mail.parents.includes(shown.id));
+  const ids = shown?.sent && !conversation.isAnswering ? [shown.id, ...shown.parents] : [];
+  const answer = mine.findLast((mail) => !mail.sent && mail.number > shown?.number && mail.parents.some((id) => ids.includes(id)));
   if (answer) go(answer.key);
 }
 
