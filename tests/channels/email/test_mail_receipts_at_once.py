@@ -22,7 +22,7 @@ def reply_to(asked: StoredMail, words: str, number: int) -> RawMail:
     mail["From"], mail["To"] = asked.headers["To"], asked.headers["Reply-To"]
     mail["Subject"], mail["Message-ID"] = "Re: it", f"<{number}@acme.example>"
     mail.set_content(words)
-    return RawMail(mail.as_bytes(), "smtp", "", (BOT_ADDRESS,))
+    return RawMail(mail.as_bytes(), "smtp", asked.headers["To"], (BOT_ADDRESS,))
 
 
 def two_needed(bench: Bench) -> None:
