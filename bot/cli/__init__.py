@@ -18,7 +18,7 @@ from bot.settings import SettingsError
 app = typer.Typer(
     name="bot",
     help="Switchboard: a chat-ops agent bot that a team owns and runs.\n\n"
-    "Begin with `bot dev`: the whole bot and a simulated Slack, without any account. "
+    "Begin with `bot dev`: the whole bot with a simulated Slack, mailbox and phone, without any account. "
     "Settings come from the environment or from `.env`; `bot doctor` says what is set, missing or wrong.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import structlog
 import typer
 
 from bot.cli.board import Board, assemble
+from bot.cli.waiting import be_off, stop_event
 from bot.desks.email import EmailDesk
 from bot.logs import set_up_logging
 from bot.runtime.private_server import reachable_redis
@@ -22,7 +22,6 @@ logger = structlog.get_logger(__name__)
 
 Reading = Callable[[EmailDesk, asyncio.Event], Awaitable[None]]
 """Takes mail in until the event is set."""
-_OFF = {"imap": "imap_is_off", "smtp": "smtp_is_off"}
 
 
 def imap(context: typer.Context) -> None:
@@ -78,31 +77,17 @@ def imap_place(settings: Settings) -> ImapPlace:
 def _run(context: typer.Context, settings: Settings, process: str, hint: str, reading: Reading) -> None:
     set_up_logging(settings.log_level, process=process)
     if hint:
-        # In a Procfile a process that ends takes the others with it.
-        logger.warning(_OFF[process], hint=hint)
-        asyncio.run(_wait_for_the_end())
+        be_off(process, hint)
         return
     with reachable_redis(settings.redis_url, settings.data_dir) as url:
         asyncio.run(_take_in(assemble(context, settings, url), reading))
 
 
-async def _wait_for_the_end() -> None:
-    await _stop_on_signals().wait()
-
-
 async def _take_in(board: Board, reading: Reading) -> None:
-    stop = _stop_on_signals()
+    stop = stop_event()
     desk = board.desks.email
     try:
         if desk is not None:
             await reading(desk, stop)
     finally:
         await board.close()
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop

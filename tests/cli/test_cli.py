@@ -85,7 +85,7 @@ def test_without_a_command_it_teaches_where_to_begin(bot: Shell) -> None:
         (["dev"], ["simulated Slack", "DATA_DIR", "Ctrl-C", "--port", "--simulated", "SLACK_BOT_TOKEN"]),
         (["web"], ["webhooks", "/docs", "PORT", "Any number"]),
         (["worker"], ["ask the model", "Any number", "SIGTERM"]),
-        (["doctor"], ["Redis, Slack, the model", "changes", "Exit code 1"]),
+        (["doctor"], ["Redis, Slack, mail, SMS, the model", "changes", "Exit code 1"]),
         (["launch"], ["what is on production?", "bot threads show", "bot worker", "--agent"]),
         (["api-key"], ["API_KEYS", "person's id"]),
         (["threads"], ["list", "show", "waits for"]),
@@ -346,7 +346,8 @@ def test_the_doctor_tells_each_mistake_beside_what_works(
     assert line(text, subject).startswith("✗")
     assert says in line(text, subject)
     assert text.count("✗") == 1
-    assert {one[2:].split()[0] for one in text.splitlines()} == {"Redis", "Slack", "Model", "People", "Deploy", "API"}
+    subjects = {one[2:].split()[0] for one in text.splitlines()}
+    assert subjects == {"Redis", "Slack", "Email", "SMS", "Model", "People", "Deploy", "API"}
 
 
 @pytest.mark.usefixtures("sound")
