@@ -77,7 +77,7 @@ def imap_place(settings: Settings) -> ImapPlace:
 def _run(context: typer.Context, settings: Settings, process: str, hint: str, reading: Reading) -> None:
     set_up_logging(settings.log_level, process=process)
     if hint:
-        be_off(process, hint)
+        be_off(f"{process}_is_off", hint)
         return
     with reachable_redis(settings.redis_url, settings.data_dir) as url:
         asyncio.run(_take_in(assemble(context, settings, url), reading))

@@ -30,7 +30,7 @@ def sms(context: typer.Context) -> None:
     settings = load_settings()
     set_up_logging(settings.log_level, process="sms")
     if not settings.sms_is_on:
-        be_off("sms", "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_FROM_NUMBER and PUBLIC_URL")
+        be_off("sms_is_off", "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_FROM_NUMBER and PUBLIC_URL")
         return
     with reachable_redis(settings.redis_url, settings.data_dir) as url:
         asyncio.run(_watch(assemble(context, settings, url)))

@@ -19,12 +19,12 @@ def stop_event() -> asyncio.Event:
     return stop
 
 
-def be_off(what: str, hint: str) -> None:
+def be_off(event: str, hint: str) -> None:
     """Say once what is missing, and wait for the end: a process that ends would take the others with it."""
-    asyncio.run(_be_off(what, hint))
+    asyncio.run(_be_off(event, hint))
 
 
-async def _be_off(what: str, hint: str) -> None:
+async def _be_off(event: str, hint: str) -> None:
     stop = stop_event()
-    logger.warning(f"{what}_is_off", hint=hint)
+    logger.warning(event, hint=hint)
     await stop.wait()

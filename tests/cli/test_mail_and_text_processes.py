@@ -115,6 +115,7 @@ async def test_the_poll_picks_up_a_text_that_no_webhook_brought(redis_url: str, 
             "PUBLIC_URL": "https://bot.example",
         }  # fmt: skip
         with running(["sms"], settings(tmp_path, redis_url, **on), tmp_path):
+            found: list[Log] = []
             for _ in range(200):
                 if found := await threads(redis_url):
                     break
