@@ -122,6 +122,8 @@ def _greet(settings: Settings, redis: str, counterparts: Counterparts, data_dir:
     say(f"model  {model}")
     say(f"redis  {redis}")
     say(f"api    http://127.0.0.1:{ports.web}/docs")
+    if counterparts.email:
+        say(f"mail   programs: SMTP 127.0.0.1:{ports.smtp} without a login, POP3 127.0.0.1:{ports.pop3}")
     say(f"logs   {data_dir / 'logs'}")
     say("Ctrl-C stops it; the next start finds everything again.\n")
 

@@ -121,6 +121,8 @@ async def _email(board: Board) -> list[Finding]:
         found.append(Finding("warn", "Email", why))
     if settings.imap_is_on:
         found.append(await _imap(settings))
+    elif settings.imap_host:
+        found.append(Finding("warn", "IMAP", "off: IMAP_HOST is set, IMAP_USERNAME is not"))
     if not settings.public_url:
         found.append(Finding("warn", "Email", "PUBLIC_URL is not set, so mails have no link to decide with"))
     return found

@@ -16,7 +16,7 @@ from bot.core import requests as r
 from bot.core.builtins import WAIT
 from bot.core.faces import is_settled
 from bot.core.people import Address
-from bot.core.state import Activity, ActivityCard, Call, Post, Say, ThreadState, Whisper, receipt_key
+from bot.core.state import Activity, ActivityCard, Call, Post, RequestCard, Say, ThreadState, Whisper, receipt_key
 from bot.core.values import ThreadId
 from bot.core.wording import is_bare_decision
 
@@ -49,7 +49,7 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
         case e.RequestOpened():
             return r.opened(state, event)
         case e.DecisionMade():
-            return r.decided(state, event)
+            return _decided(state, event)
         case e.DecisionRefused():
             return _refused(state, event)
         case e.RequestExpired():
@@ -100,6 +100,21 @@ def whisper(state: ThreadState, address: str, text: str) -> ThreadState:
     if not here and address not in state.reached:
         return state
     return state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=Whisper(address, text)))
+
+
+def _decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
+    """A decision; and a receipt where it came from, if no card is there that will say so."""
+    address, one = event.by.address, state.requests.get(event.request_id)
+    shown = any(
+        isinstance(post.content, RequestCard) and address in {post.to, post.line} for post in state.posts.values()
+    )
+    elsewhere = address in state.reached and not shown
+    state = r.decided(state, event)
+    if not elsewhere or one is None:
+        return state
+    title = one.request.preview.title if one.request.preview else one.request.prompt
+    verb = {"approve": "You approved", "deny": "You denied"}.get(event.verdict, "You answered")
+    return whisper(state, address, f"{verb}: {title}. It is recorded.")
 
 
 def _trailed(state: ThreadState, address: Address, trail: str) -> ThreadState:

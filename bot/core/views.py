@@ -130,7 +130,7 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
             outcome, mood = _activity_status(activity) if activity else ("", "good")
             return f"{said} {outcome}".strip(), mood
         case "denied":
-            reason = f": “{one.text}”" if one.text else ", without a reason"
+            reason = f": “{one.text.rstrip('. ')}”" if one.text else ", without a reason"
             return f"Denied by {who}{when}{reason}. It was not run.", "bad"
         case "answered":
             return f"{who} answered{when}: “{one.text}”", "good"

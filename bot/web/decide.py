@@ -14,7 +14,7 @@ from importlib.resources import files
 from urllib.parse import parse_qs
 
 import structlog
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from jinja2 import Environment, select_autoescape
 
@@ -38,6 +38,10 @@ _TEMPLATE = Environment(autoescape=select_autoescape(default=True), trim_blocks=
 _MAX_BODY_BYTES = 32 * 1024
 _MAX_REASON, _MAX_ANSWER = 1_000, 4_000
 _GONE = "This link is not valid, or it has run out. Nothing was decided."
+
+
+class _BadLink(Exception):  # noqa: N818 an answer, not a mistake
+    """The link was not made here, or not for this, or has run out."""
 
 
 @dataclass(frozen=True)
@@ -69,31 +73,39 @@ class _Visit:
         return Attempt(self.one.request.id, verdict, self.by, text=text, source="page", receipt="never")
 
 
-def decide_page(inbox: Inbox, people: Callable[[], People], tokens: Tokens, clock: Clock) -> APIRouter:
+def decide_page(  # noqa: C901 three small functions
+    inbox: Inbox, people: Callable[[], People], tokens: Tokens, clock: Clock
+) -> APIRouter:
     """The routes under `/decide`."""
     router = APIRouter(include_in_schema=False)
 
     async def visit(token: str) -> _Visit:
         claim = read_token(token)
         if claim is None:
-            raise HTTPException(404, _GONE)
+            raise _BadLink
         try:
             log = await inbox.log(claim.thread_id)
         except UnknownThread:
-            raise HTTPException(404, _GONE) from None
+            raise _BadLink from None
         one, owner = log.request_of(claim.post_id), log.recipient_of(claim.post_id)
         if one is None or not tokens.fits("decide", claim, owner, clock.now(), digest=one.request.digest):
-            raise HTTPException(404, _GONE)
+            raise _BadLink
         by = people().actor(owner, name=owner, authenticated_by=f"{owner.partition(':')[0]}-link")
         return _Visit(claim, log, one, by)
 
     @router.api_route("/decide/{token}", methods=["GET", "HEAD"])
     async def show(token: str) -> Response:
-        return await _page(inbox, await visit(token))
+        try:
+            return await _page(inbox, await visit(token))
+        except _BadLink:
+            return _told(_GONE)
 
     @router.post("/decide/{token}")
     async def decide(token: str, request: Request) -> Response:
-        there = await visit(token)
+        try:
+            there = await visit(token)
+        except _BadLink:
+            return _told(_GONE)
         if there.is_used:
             return _shown(there)
         form = _form(await bounded_body(request, _MAX_BODY_BYTES))
@@ -109,6 +121,12 @@ def decide_page(inbox: Inbox, people: Callable[[], People], tokens: Tokens, cloc
 
     del show, decide  # the router keeps them
     return router
+
+
+def _told(text: str) -> Response:
+    """A page that only says something, for whoever followed a link that leads nowhere."""
+    view = CardView(kind="question", title="This link leads nowhere", context=text)
+    return _response(view, 404, me="whoever it was sent to", refusals={}, problem="", used=False, until="")
 
 
 def _shown(there: _Visit) -> Response:
@@ -150,11 +168,13 @@ async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int =
             event = await inbox.would_be(there.log.thread_id, there.attempt(verdict, text))
             if isinstance(event, DecisionRefused):
                 refusals[verdict] = event.why
-    nonce = secrets.token_urlsafe(16)
     until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC" if request.expires_at else ""
-    html = _TEMPLATE.render(
-        view=view, me=there.by.name, refusals=refusals, problem=problem, used=used, until=until, nonce=nonce
-    )
+    return _response(view, status, me=there.by.name, refusals=refusals, problem=problem, used=used, until=until)
+
+
+def _response(view: CardView, status: int, **shown: object) -> Response:
+    nonce = secrets.token_urlsafe(16)
+    html = _TEMPLATE.render(view=view, nonce=nonce, **shown)
     csp = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     return Response(
         html,

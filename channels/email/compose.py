@@ -64,8 +64,8 @@ def compose(outgoing: Outgoing, content: MailContent, sender: str, now: datetime
     ValueError, which says nothing of what was written, where it cannot be sent.
     """
     trail = read_trail(outgoing.trail)
-    subject = _answering(trail.subject) if trail.subject else content.subject
-    if outgoing.ref and not trail.subject:
+    subject = _answering(trail.subject) if trail.message_id else content.subject
+    if outgoing.ref and not trail.message_id:
         subject = f"Re: {content.subject}"
     parents = [*trail.references, trail.message_id, outgoing.ref or ""]
     receipt = isinstance(outgoing.view, WhisperView)
@@ -85,7 +85,7 @@ def compose_notice(
 
     `subject` is used where that mail had none. The same `seed` gives the same Message-ID.
     """
-    line = _answering(in_reply_to.subject) if in_reply_to.subject else subject
+    line = _answering(in_reply_to.subject) if in_reply_to.message_id else subject
     parents = [*in_reply_to.references, in_reply_to.message_id]
     message = _mail(to, line, render_receipt(text), sender=sender, parents=parents, now=now, receipt=True)
     message["Message-ID"] = f"<{hashlib.sha256(seed.encode()).hexdigest()[:24]}.notice@{_domain(sender)}>"

@@ -97,7 +97,7 @@ def _link_close(_: RendererHTML, tokens: Sequence[Token], at: int, __: OptionsDi
 
 
 def _made() -> MarkdownIt:
-    markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
     markdown.validateLink = is_web_link  # pyright: ignore[reportAttributeAccessIssue] the documented way to replace it
     markdown.add_render_rule("image", _image)
     markdown.add_render_rule("link_close", _link_close)

@@ -32,7 +32,7 @@ _MAIL_HEADERS = {
     **HEADERS,
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
-        "frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
+        "frame-ancestors 'self'; sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox"
     ),
 }
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)

@@ -49,7 +49,8 @@ def _header(mail: StoredMail, name: str) -> str:
 def _preview(text: str, subject: str) -> str:
     """The first words that the subject did not say already."""
     words = " ".join(text.split())
-    return (words.removeprefix(subject).strip() or words)[:_PREVIEW]
+    said, rest = words.startswith(subject), words.removeprefix(subject)
+    return (rest.strip() if said and not rest[:1].strip() and text.strip() != subject else words)[:_PREVIEW]
 
 
 def _unquoted(text: str) -> str:

@@ -132,5 +132,9 @@ function shown(mail, body, view) {
   if (view === "text") return h("pre", { class: "sheet", tabIndex: 0, "data-testid": "text" }, body.text);
   if (view === "source") return h("pre", { class: "sheet source", tabIndex: 0, "data-testid": "source" }, body.source);
   // The mail's own document has a policy of its own; it runs no script and reaches nothing but a new tab.
-  return h("iframe", { class: "sheet", src: `/mail/mails/${mail.key}/html`, sandbox: "allow-popups allow-popups-to-escape-sandbox", title: mail.subject || "The mail", "data-testid": "html" });
+  // The same origin, so that its height can be read; without scripts there is nobody in there who could use it.
+  const frame = h("iframe", { class: "sheet", src: `/mail/mails/${mail.key}/html`, sandbox: "allow-same-origin allow-popups allow-popups-to-escape-sandbox", title: mail.subject || "The mail", "data-testid": "html" });
+  const fit = () => { frame.height = String(frame.contentDocument?.documentElement.scrollHeight ?? 460); };
+  frame.addEventListener("load", () => { fit(); new ResizeObserver(fit).observe(frame.contentDocument.body); });
+  return frame;
 }

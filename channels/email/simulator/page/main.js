@@ -110,7 +110,7 @@ function ports({ host, smtp, pop3 }) {
     h("h3", { class: "eyebrow" }, "For a mail program"),
     h("p", {}, "SMTP ", h("code", {}, `${host}:${smtp}`)),
     h("p", {}, "POP3 ", h("code", {}, `${host}:${pop3}`)),
-    h("p", {}, "No encryption; user: the address, any password."),
+    h("p", {}, "No encryption. SMTP takes no login: anybody may be the sender. POP3: the address, and any password."),
   ];
 }
 

@@ -10,7 +10,7 @@ import { rail } from "./rail.js";
 import { bubble, rows, signature } from "./texts.js";
 
 const COLOURS = ["c2563f", "2f7d6b", "4a63b8", "8a5a9e", "7a6a2f"];
-const EXAMPLES = ["deploy v1.4.0 to production", "what is on production?", "HELP"];
+const EXAMPLES = ["deploy v1.4.0 to production", "what is on production?"];
 const $ = (id) => document.getElementById(id);
 
 let state = null;

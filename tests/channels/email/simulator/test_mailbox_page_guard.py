@@ -106,7 +106,7 @@ async def test_a_mails_html_runs_nothing_and_reaches_nothing(desk: Desk) -> None
     directives = [one.strip() for one in answer.headers["Content-Security-Policy"].split(";")]
     assert "default-src 'none'" in directives
     assert "base-uri 'none'" in directives
-    assert "sandbox allow-popups allow-popups-to-escape-sandbox" in directives
+    assert "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox" in directives
     assert not any(one.startswith(("script-src", "connect-src")) for one in directives)
     assert answer.text.index('<base target="_blank">') < answer.text.index('<base target="_top"')
 
