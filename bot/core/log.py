@@ -64,5 +64,14 @@ class Log:
             return post.content.address
         return (post.line if post else "") or self.state.owner
 
+    def recipients_of(self, post_id: PostId) -> tuple[Address, ...]:
+        """Everybody to whom a post was sent, at whatever address, and whom it is meant for; the newest first."""
+        sent = [
+            event.to
+            for event in reversed(self.events)
+            if isinstance(event, PostSent) and event.post_id == post_id and event.to
+        ]
+        return tuple(filter(None, dict.fromkeys([*sent, self.recipient_of(post_id)])))
+
     def __len__(self) -> int:
         return len(self.events)

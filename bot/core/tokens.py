@@ -25,7 +25,9 @@ _THREAD_BYTES, _MAC_BYTES = 12, 10
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Use = Literal["reply", "decide"]
+Use = Literal["reply", "trace", "bounce", "decide"]
+"""In the reply address; in a Message-ID, which others get to see and which approves nothing; in the address that
+bounces come back to; in the link to the page."""
 
 
 @dataclass(frozen=True)

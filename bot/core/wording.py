@@ -55,6 +55,11 @@ def is_bare_decision(text: str) -> bool:
     return words in YES_WORDS or words in NO_WORDS or words in SHIP_IT or text.strip() in SHIP_IT
 
 
+def readable(text: str) -> str:
+    """Without the characters that nobody sees and that change what is read: controls and direction marks."""
+    return "".join(one for one in text if one in "\n\t" or unicodedata.category(one) not in {"Cc", "Cf", "Cs", "Co"})
+
+
 def cut(text: str, limit: int, *, note: str = "… [cut]") -> str:
     """At most `limit` characters; what is cut is seen to be cut."""
     if len(text) <= limit:

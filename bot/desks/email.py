@@ -16,12 +16,13 @@ from typing import Literal
 import structlog
 
 from bot.core.decide import Attempt
+from bot.core.events import MessageReceived
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
 from bot.core.reading import match_choice
 from bot.core.state import RequestState
-from bot.core.tokens import Claim, Tokens, read_token
+from bot.core.tokens import Claim, Tokens, Use, read_token
 from bot.core.values import Conversation, PostId, ThreadId
 from bot.core.wording import cut, plural
 from bot.runtime.inbox import Inbound, Inbox, ThreadFull, UnknownThread
@@ -44,10 +45,21 @@ _UNVERIFIED = (
     "(no DMARC pass, and no DKIM signature of your domain). "
     "Nothing was done. Please tell whoever runs your mail, or use another way."
 )
+_NOT_TO_US = (
+    "Your mail was not addressed to the reply address of this request, so it decides nothing. "
+    "Please reply to this mail."
+)
+_MISDIRECTED = (
+    "A mail of yours reached me that is not addressed to me, so I did nothing with it. Write to me in the To line."
+)
+_WHICH = "I do not know which request this is about, so nothing was decided. Please reply to the mail that asked you."
 _STRANGER = "I do not know you, so I did nothing. Ask whoever runs me to add {address} to the people file."
 _TOO_LARGE = (
     "Your mail is too large for me, so I did not read it, and nothing was decided. Please send it without files."
 )
+_MAILS_AN_HOUR = 60
+"""What one person writes in an hour at most. A machine that answers every mail would go on for ever."""
+_TOO_MANY = "That is more mail than I take from one person in an hour. Decisions by reply still count."
 _FULL = "This thread is too long for me to go on. Please start a new one, with a new mail."
 
 
@@ -60,6 +72,8 @@ class _Place:
     owner: Address
     """To whom the post went whose reply address was used."""
     request: RequestState | None
+    approves: bool
+    """It came to the reply address. A Message-ID alone, which others get to see, approves nothing."""
 
 
 class EmailDesk:
@@ -117,10 +131,11 @@ class EmailDesk:
         """A mail of ours came back: for good, and its address is used no more (EM17)."""
         for claim in _claims(bounce.tokens):
             log = await self._store.logs.load(claim.thread_id)
-            owner = log.recipient_of(claim.post_id)
-            if not owner or not self._tokens.fits("reply", claim, owner, self._clock.now()):
+            owner = self._owner(log, claim, "bounce")
+            if not owner:
                 continue
-            if bounce.permanent:
+            # Further on it may have been sent to somebody else, whose trouble is not the owner's.
+            if bounce.permanent and owner == _address(bounce.recipient.lower()):
                 await self._store.addresses.turn_off(owner, f"mail came back ({bounce.status or 'no status'})")
                 await self._report(claim.post_id, f"bounced {bounce.status}", bounce)
                 logger.warning("address_bounced", address=owner, status=bounce.status)
@@ -143,16 +158,32 @@ class EmailDesk:
         if by.kind == "unknown" or mail.authentication != "pass":
             return await self._turned_away(mail, by)
         thread_id = place.log.thread_id if place else await self._thread_above(mail)
-        return await (self._continue(mail, by, thread_id) if thread_id else self._launch(mail, by))
+        # A mail that somebody only handed on starts nothing in the name of who wrote it, nor does a copy of one.
+        if not mail.addressed or (mail.addressed == "cc" and not thread_id):
+            return await self._not_taken(mail, "addressed", "not addressed to the bot", _MISDIRECTED)
+        if await self._store.rates.add(f"mail:{mail.sender}", _HOUR) > _MAILS_AN_HOUR:
+            return await self._not_taken(mail, "EM15", "more mails than anybody writes", _TOO_MANY)
+        if thread_id:
+            return await self._continue(mail, by, thread_id)
+        if mail.decision.verdict:
+            return await self._not_taken(mail, "ambiguous", "a decision about nothing", _WHICH)
+        return await self._launch(mail, by)
 
     async def _place(self, mail: Mail) -> _Place | None:
         """The post whose token the mail carries, if it was really made for somebody and has not run out."""
         for claim in _claims(mail.tokens):
             log = await self._store.logs.load(claim.thread_id)
-            owner = log.recipient_of(claim.post_id)
-            if owner and self._tokens.fits("reply", claim, owner, self._clock.now()):
-                return _Place(log, claim.post_id, owner, log.request_of(claim.post_id))
+            for use in ("reply", "trace"):
+                if owner := self._owner(log, claim, use):
+                    one = log.request_of(claim.post_id)
+                    return _Place(log, claim.post_id, owner, one, approves=use == "reply")
         return None
+
+    def _owner(self, log: Log, claim: Claim, use: Use) -> Address:
+        """For which of the addresses to which its post was ever sent a token was made; empty: for none."""
+        now = self._clock.now()
+        fitting = (one for one in log.recipients_of(claim.post_id) if self._tokens.fits(use, claim, one, now))
+        return next(fitting, "")
 
     def _attempt(self, mail: Mail, by: Actor, place: _Place, one: RequestState) -> Attempt | None:
         """What the reply is meant to decide; None: it is a message like any other."""
@@ -180,7 +211,7 @@ class EmailDesk:
                 text=text,
                 source=mail.message_id,
                 problem=problem,
-                trail=mail.trail,
+                trail=mail.trail if mail.authentication == "pass" else "",
                 receipt=receipt,
             )
         if verdict is None:
@@ -189,10 +220,11 @@ class EmailDesk:
             one.request.id,
             verdict or "unclear",
             by,
-            text=mail.decision.comment if verdict == "deny" else "",
+            # Words reach the model only of who is proven to have written them; a mere no may come from less (EM19).
+            text=mail.decision.comment if verdict == "deny" and mail.authentication == "pass" else "",
             source=mail.message_id,
             problem=problem,
-            trail=mail.trail,
+            trail=mail.trail if mail.authentication == "pass" else "",
             receipt=receipt,
         )
 
@@ -201,9 +233,13 @@ class EmailDesk:
             person = self._people().at(place.owner)
             whose = person.name if person else "somebody else"
             return "token_owner", f"This request was sent to {whose}, and only they can answer that mail."
-        if mail.authentication == "pass" or (denies and mail.authentication == "none"):  # EM19
+        if denies and mail.authentication != "fail":  # EM19
             return None
-        return "unauthenticated", _UNVERIFIED
+        if mail.authentication != "pass":
+            return "unauthenticated", _UNVERIFIED
+        if mail.addressed != "to" or not place.approves:
+            return "reply_address", _NOT_TO_US
+        return None
 
     async def _decide(self, place: _Place, attempt: Attempt, mail: Mail) -> Taken:
         thread_id = place.log.thread_id
@@ -224,6 +260,11 @@ class EmailDesk:
         await self._notify(mail.sender, mail.subject, text, about=rule, seed=mail.digest, trail=mail.trail)
         return "refused"
 
+    async def _not_taken(self, mail: Mail, rule: str, why: str, text: str) -> Taken:
+        await self._refuse(mail.sender, rule, why, source=f"{mail.message_id} {mail.digest}")
+        await self._notify(mail.sender, mail.subject, text, about=rule, seed=mail.digest, trail=mail.trail)
+        return "refused"
+
     async def _thread_above(self, mail: Mail) -> ThreadId | None:
         """The thread of the mails that this one replies to (EM8)."""
         for message_id in mail.parents[:20]:
@@ -233,6 +274,8 @@ class EmailDesk:
         return None
 
     async def _continue(self, mail: Mail, by: Actor, thread_id: ThreadId) -> Taken:
+        if _has(await self._store.logs.load(thread_id), mail):
+            return "duplicate"
         try:
             await self._inbox.add_message(
                 thread_id,
@@ -247,7 +290,7 @@ class EmailDesk:
         except ThreadFull:
             await self._notify(mail.sender, mail.subject, _FULL, about="full", seed=mail.digest, trail=mail.trail)
             return "refused"
-        await self._inbox.bind(_mail_id(mail.message_id), thread_id)
+        await self._bound(mail, thread_id)
         return "continued"
 
     async def _launch(self, mail: Mail, by: Actor) -> Taken:
@@ -262,10 +305,17 @@ class EmailDesk:
             may_launch=True,
             trail=mail.trail,
         )
+        if _has(await self._store.logs.load(await self._inbox.thread_of(inbound.conversation)), mail):
+            return "duplicate"
         received = await self._inbox.message(inbound, agent=self._first_agent)
         if received.thread_id:
-            await self._inbox.bind(_mail_id(mail.message_id), received.thread_id)
+            await self._bound(mail, received.thread_id)
         return "launched" if received.outcome == "launched" else "duplicate"
+
+    async def _bound(self, mail: Mail, thread_id: ThreadId) -> None:
+        """Replies to this mail belong to the thread, unless somebody else's mail of the same id came first."""
+        if await self._store.logs.bound_to(_mail_id(mail.message_id)) is None:
+            await self._inbox.bind(_mail_id(mail.message_id), thread_id)
 
     def _actor(self, mail: Mail) -> Actor:
         how = mail.authenticated_by if mail.authentication == "pass" else f"nothing (dmarc {mail.authentication})"
@@ -310,6 +360,11 @@ def _deliveries(mail: Mail) -> tuple[str, ...]:
     """EM3. The second id is for copies whose Received headers differ: only their own sender could pre-empt it."""
     exact = f"email:{mail.message_id}:{mail.digest}"
     return (exact, f"email:{mail.message_id}:{mail.sender}") if mail.authentication == "pass" else (exact,)
+
+
+def _has(log: Log, mail: Mail) -> bool:
+    """Whether the thread has this mail, however long ago it came."""
+    return any(isinstance(event, MessageReceived) and event.source == mail.message_id for event in log.events)
 
 
 def _answer(mail: Mail, one: RequestState) -> str:

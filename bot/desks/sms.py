@@ -14,6 +14,7 @@ from typing import Literal
 import structlog
 
 from bot.core.decide import Attempt
+from bot.core.events import PostSent
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
 from bot.core.reading import match_choice
@@ -23,6 +24,7 @@ from bot.runtime.inbox import Inbound, Inbox, ThreadFull, UnknownThread
 from bot.runtime.store import CodeOwner, Store
 from channels.sms.client import SmsChannel
 from channels.sms.receive import (
+    CHANNEL,
     Intent,
     SmsText,
     StatusReport,
@@ -37,6 +39,7 @@ logger = structlog.get_logger(__name__)
 Taken = Literal["launched", "continued", "decided", "refused", "listed", "silent", "opted_out", "opted_in", "duplicate"]
 _HOUR, _DAY, _SEEN = timedelta(hours=1), timedelta(days=1), timedelta(days=3)
 _WRONG_CODES = 5
+_LISTS_AN_HOUR = 10
 _SILENCE = timedelta(hours=1)
 
 
@@ -99,8 +102,10 @@ class SmsDesk:
         log = await self._store.logs.load(report.post_id.partition(":")[0])
         if log.asking(report.post_id) is None:
             return
-        if outcome == "undeliverable":
-            await self._store.addresses.turn_off(log.recipient_of(report.post_id), f"texts do not arrive ({detail})")
+        sent = next((event for event in log.events if isinstance(event, PostSent) and event.ref == report.sid), None)
+        if outcome == "undeliverable" and sent and sent.to.startswith(f"{CHANNEL}:"):
+            # The address of this very text: by now its post may have gone elsewhere.
+            await self._store.addresses.turn_off(sent.to, f"texts do not arrive ({detail})")
         known = "failed" if outcome == "filtered" else outcome
         await self._report(report.post_id, known, detail, ref=report.sid, delivery=f"status:{report.sid}:{known}")
 
@@ -119,9 +124,6 @@ class SmsDesk:
             return await self._opted_out(address, text)
         if text.opt == "start" and await self._store.addresses.turn_on(address):
             return "opted_in"
-        if await self._store.rates.recent(f"codes:{address}", _HOUR) >= _WRONG_CODES:  # SM5
-            await self._inbox.refuse(address, "SM5", "locked after wrong codes", source=text.sid)
-            return "silent"
         return await self._routed(text, by)
 
     async def _routed(self, text: SmsText, by: Actor) -> Taken:
@@ -129,10 +131,20 @@ class SmsDesk:
         if intent.code:
             owner = await self._store.codes.owner(by.address, intent.code)
             request = await self._request(owner) if owner else None
+            tries = bool(intent.verdict) or not intent.rest.strip()
+            # Counted before it is known to be right, so that many at once are no more tries than five.
+            locked = tries and await self._tried(text, by) > _WRONG_CODES
+            if locked and not (owner and intent.verdict == "deny"):  # a no fails safe
+                await self._inbox.refuse(by.address, "SM5", "locked after wrong codes", source=text.sid)
+                return "silent"
             if owner and request:
+                await self._store.rates.forget(f"codes:{by.address}", text.sid)
                 return await self._decide(text, by, owner, _attempt(text, intent, by, request))
-            if intent.verdict or not intent.rest.strip():
+            if tries:
                 return await self._wrong_code(text, by)
+        if await self._store.rates.recent(f"codes:{by.address}", _HOUR) >= _WRONG_CODES:  # SM5
+            await self._inbox.refuse(by.address, "SM5", "locked after wrong codes", source=text.sid)
+            return "silent"
         pending = await self._pending(by.address)
         questions = [one for one in pending if one.request.request.kind == "question"]
         bare = is_bare_decision(text.text) or intent.stray
@@ -140,7 +152,7 @@ class SmsDesk:
             only = questions[0]
             return await self._decide(text, by, only.owner, _attempt(text, intent, by, only.request))
         if pending and (bare or len(questions) > 1):
-            return self._listed(text, pending) if await self._is_first(text) else "duplicate"
+            return await self._listed(text, by, pending) if await self._is_first(text) else "duplicate"
         return await self._message(text, by)
 
     async def _decide(self, text: SmsText, by: Actor, owner: CodeOwner, attempt: Attempt) -> Taken:
@@ -153,16 +165,18 @@ class SmsDesk:
     async def _wrong_code(self, text: SmsText, by: Actor) -> Taken:
         if not await self._is_first(text):
             return "duplicate"
-        wrong = await self._store.rates.add(f"codes:{by.address}", _HOUR)
-        locked = wrong >= _WRONG_CODES
+        locked = await self._store.rates.recent(f"codes:{by.address}", _HOUR) >= _WRONG_CODES
         why = "locked after wrong codes" if locked else "wrong code"
         await self._inbox.refuse(by.address, "SM5", why, source=text.sid)
         tail = " That was one too many: I take nothing from this number for an hour." if locked else ""
         self._notify(text.number, f"I do not know this code. Nothing was decided.{tail}")
         return "refused"
 
-    def _listed(self, text: SmsText, pending: list[_Pending]) -> Taken:
+    async def _listed(self, text: SmsText, by: Actor, pending: list[_Pending]) -> Taken:
         """Several wait, or one that needs its code: which is which (SM6)."""
+        # Two machines that answer each other would go on for ever, and each answer is paid for.
+        if await self._store.rates.add(f"listed:{by.address}", _HOUR) > _LISTS_AN_HOUR:
+            return "refused"
         lines = [f"{_title(one.request)}: {_how(one)}" for one in pending[:5]]
         more = f"\nand {len(pending) - 5} more." if len(pending) > 5 else ""  # noqa: PLR2004
         self._notify(text.number, "Nothing was decided. Please reply with the code:\n" + "\n".join(lines) + more)
@@ -203,6 +217,10 @@ class SmsDesk:
             self._notify(text.number, "That is more texts than I take in a day. Decisions with a code still count.")
         return False
 
+    async def _tried(self, text: SmsText, by: Actor) -> int:
+        """How often a code was tried from this number within the hour, each text once."""
+        return await self._store.rates.add(f"codes:{by.address}", _HOUR, member=text.sid)
+
     async def _is_first(self, text: SmsText) -> bool:
         """Whether this text was not counted or answered yet, by this delivery or one beside it."""
         return await self._store.rates.add(f"counted:{text.sid}", _SEEN) == 1
@@ -212,8 +230,9 @@ class SmsDesk:
         await self._store.addresses.turn_off(address, "opted out with STOP")
         await self._inbox.refuse(address, "SM4", "opted out", source=text.sid)
         for code, owner in (await self._store.codes.all(address)).items():
-            request = await self._request(owner)
-            if request and request.status == "pending":
+            log = await self._store.logs.load(owner.thread_id)
+            request = log.state.requests.get(owner.request_id)
+            if request and request.status == "pending" and log.recipient_of(owner.post_id) == address:
                 await self._report(owner.post_id, "undeliverable", "opted out", delivery=f"stop:{text.sid}:{code}")
         return "opted_out"
 
@@ -263,13 +282,17 @@ def _attempt(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Att
         said = text.text.replace(intent.code, " ", 1).strip() if intent.code else text.text.strip()
         answer = match_choice(said, request.choices) if request.choices else cut(said, 1_600)
         problem = None if said else ("ambiguous", "I found no answer in your text. Please write it behind the code.")
-        return Attempt(request.id, "answer", by, text=answer or cut(said, 200), source=text.sid, problem=problem)
+        # An answer that is none is told so once an hour: a phone that answers by itself does not stop.
+        receipt: Literal["always", "hourly"] = "always" if answer and said else "hourly"
+        return Attempt(
+            request.id, "answer", by, text=answer or cut(said, 200), source=text.sid, problem=problem, receipt=receipt
+        )
     if intent.verdict:
         reason = cut(intent.rest.strip(), 1_000) if intent.verdict == "deny" else ""
         return Attempt(request.id, intent.verdict, by, text=reason, source=text.sid)
     code = intent.code or ""
     problem = ("ambiguous", f"Nothing was decided. Reply with exactly YES {code} or NO {code}.")
-    return Attempt(request.id, "unclear", by, source=text.sid, problem=problem)
+    return Attempt(request.id, "unclear", by, source=text.sid, problem=problem, receipt="hourly")
 
 
 def _title(one: RequestState) -> str:

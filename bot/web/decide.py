@@ -27,6 +27,7 @@ from bot.core.reading import match_choice
 from bot.core.state import Post, RequestCard, RequestState
 from bot.core.tokens import Claim, Tokens, read_token
 from bot.core.views import CardView, view_of
+from bot.core.wording import readable
 from bot.runtime.inbox import Inbox, UnknownThread
 from bot.web.bodies import bounded_body
 
@@ -87,8 +88,15 @@ def decide_page(  # noqa: C901 three small functions
             log = await inbox.log(claim.thread_id)
         except UnknownThread:
             raise _BadLink from None
-        one, owner = log.request_of(claim.post_id), log.recipient_of(claim.post_id)
-        if one is None or not tokens.fits("decide", claim, owner, clock.now(), digest=one.request.digest):
+        one = log.request_of(claim.post_id)
+        digest = one.request.digest if one else ""
+        fitting = (
+            address
+            for address in log.recipients_of(claim.post_id)
+            if tokens.fits("decide", claim, address, clock.now(), digest=digest)
+        )
+        owner = next(fitting, "")
+        if one is None or not owner:
             raise _BadLink
         by = people().actor(owner, name=owner, authenticated_by=f"{owner.partition(':')[0]}-link")
         return _Visit(claim, log, one, by)
@@ -139,7 +147,7 @@ def _form(body: bytes) -> dict[str, str]:
         fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
     except ValueError:  # more fields than the page has
         return {}
-    return {key: values[0] for key, values in fields.items()}
+    return {key: readable(values[0]) for key, values in fields.items()}
 
 
 def _attempt(there: _Visit, form: dict[str, str]) -> Attempt | None:

@@ -72,7 +72,7 @@ def compose(outgoing: Outgoing, content: MailContent, sender: str, now: datetime
     message = _mail(recipient_of(outgoing), subject, content, sender=sender, parents=parents, now=now, receipt=receipt)
     if outgoing.reply_token:
         message["Reply-To"] = reply_address(sender, outgoing.reply_token)
-    name = outgoing.reply_token or hashlib.sha256(outgoing.post_id.encode()).hexdigest()[:24]
+    name = outgoing.trace_token or hashlib.sha256(outgoing.post_id.encode()).hexdigest()[:24]
     face = hashlib.sha256((outgoing.post_id + outgoing.face).encode()).hexdigest()[:10]
     message["Message-ID"] = f"<{name}.{face}@{_domain(sender)}>"
     return message

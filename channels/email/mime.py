@@ -11,19 +11,20 @@ import binascii
 import quopri
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from channels.email.words import decode_bytes, decode_parameter
 
 MAX_PARTS, MAX_DEPTH, MAX_ATTACHMENTS = 100, 20, 20
 """EM5."""
 MAX_HEADER_BYTES, MAX_HEADERS = 256 * 1024, 1000
-MAX_TEXT_BYTES = 2 * 1024 * 1024
-"""Of one body part. What lies beyond is not shown to anybody."""
+MAX_TEXT_BYTES = 1024 * 1024
+"""Of all body parts together. What lies beyond is not shown to anybody, and nothing is decided then."""
+MAX_SCANNED_BYTES = 80 * 1024 * 1024
+"""How much is searched for boundaries on all levels together: programs nest a few levels, not twenty large ones."""
 
 _BLANK = re.compile(rb"^\r?\n|\n\r?\n")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
-_LINE = re.compile(rb"\r?\n")
 _PARAMETER = re.compile(r""";\s*([A-Za-z0-9!#$%&'*+.^_`|~-]{1,40})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))""")
 _TRANSFERRED = frozenset({"message/rfc822", "message/global"})
 
@@ -83,7 +84,9 @@ class Content:
 
     parts: tuple[Part, ...]
     damaged: bool
-    """A multipart has no boundary, or its boundary is nowhere: what a client shows of it is anybody's guess."""
+    """What a client shows of it is anybody's guess: a multipart has no boundary, or its boundary is nowhere, or there
+    is more text than is read.
+    """
 
     @property
     def attachments(self) -> int:
@@ -99,13 +102,13 @@ def read_headers(raw: bytes) -> tuple[Headers, int]:
     block = raw if end is None else raw[: end.start()]
     fields: list[tuple[str, str]] = []
     broken = b"\0" in block or b"\r" in block.replace(b"\r\n", b"\n").removesuffix(b"\r")
-    for line in _unfolded(block.rstrip(b"\r\n")):
+    for number, line in enumerate(_unfolded(block.rstrip(b"\r\n"))):
         field = _FIELD.fullmatch(line)
         if field:
             fields.append((field.group(1).decode("ascii").lower(), field.group(2).decode("latin-1").strip()))
         elif line.strip() and not (not fields and line.startswith(b"From ")):  # an mbox line may stand in front
             broken = True
-        if len(fields) > MAX_HEADERS:
+        if number >= MAX_HEADERS:
             raise OverLimit("more than 1000 headers")
     return Headers(tuple(fields), broken), len(raw) if end is None else end.end()
 
@@ -114,7 +117,7 @@ def read_content(headers: Headers, raw: bytes, start: int) -> Content:
     """The parts below these headers. Raises OverLimit as soon as a cap is exceeded."""
     found: list[Part] = []
     damaged = False
-    seen = 0
+    seen = scanned = 0
     waiting = [(headers, start, len(raw), 0, "text/plain", False)]
     while waiting:
         headers, begin, end, depth, default, related = waiting.pop()
@@ -129,6 +132,9 @@ def read_content(headers: Headers, raw: bytes, start: int) -> Content:
             continue
         if depth >= MAX_DEPTH:
             raise OverLimit(f"parts are nested more than {MAX_DEPTH} deep")
+        scanned += end - begin
+        if scanned > MAX_SCANNED_BYTES:
+            raise OverLimit("more nested parts than are read in a mail of this size")
         ranges = list(_pieces(raw, begin, end, parameters.get("boundary", "")))
         if not ranges:
             damaged = True
@@ -138,9 +144,10 @@ def read_content(headers: Headers, raw: bytes, start: int) -> Content:
             raise OverLimit(f"more than {MAX_PARTS} parts")
         below = "message/rfc822" if kind == "multipart/digest" else "text/plain"
         for low, high in reversed(ranges):
-            inner, body = read_headers(raw[low:high])
+            inner, body = read_headers(raw[low : min(high, low + MAX_HEADER_BYTES + 1)])
             waiting.append((inner, low + body, high, depth + 1, below, kind == "multipart/related"))
-    return Content(tuple(found), damaged)
+    bodies, cut = _within_bounds(found)
+    return Content(bodies, damaged or cut)
 
 
 def media_type(value: str, default: str = "text/plain") -> tuple[str, dict[str, str]]:
@@ -183,7 +190,7 @@ def _base64(content: bytes) -> bytes:
 
 def _unfolded(block: bytes) -> Iterator[bytes]:
     current: list[bytes] = []
-    for line in _LINE.split(block):
+    for line in block.replace(b"\r\n", b"\n").split(b"\n"):
         if line[:1] in {b" ", b"\t"} and current:
             current.append(line)
             continue
@@ -198,20 +205,21 @@ def _pieces(raw: bytes, begin: int, end: int, boundary: str) -> Iterator[tuple[i
     """Where the parts between the boundary lines lie. At most one more than `MAX_PARTS`."""
     if not boundary or len(boundary) > 200:  # noqa: PLR2004 RFC 2046 allows 70
         return
-    delimiter = re.compile(
-        rb"(?:^|(?<=\n))--" + re.escape(boundary.encode("latin-1", "replace")) + rb"(--)?[ \t]*(?:\r?\n|\Z)"
-    )
+    opening = b"--" + boundary.encode("latin-1", "replace")
+    # It begins with fixed letters, so that the search for it is fast.
+    delimiter = re.compile(rb"\n" + re.escape(opening) + rb"(--)?[ \t]*(?=\r?\n|\Z)")
     low = None
     given = 0
-    for line in delimiter.finditer(raw, begin, end):
+    at = begin - 1 if begin and raw[begin - 1 : begin] == b"\n" else begin
+    line = delimiter.search(raw, at, end)
+    while line:
         if low is not None:
             given += 1
-            yield low, _without_line_end(raw, low, line.start())
-        if line.group(1):
+            yield low, _without_line_end(raw, low, line.start() + 1)
+        if line.group(1) or given > MAX_PARTS:
             return
-        if given > MAX_PARTS:
-            return
-        low = line.end()
+        low = raw.find(b"\n", line.end(), end) + 1 or end
+        line = delimiter.search(raw, low - 1, end)
     if low is not None:
         yield low, end  # the closing line is missing: a mail that was cut
 
@@ -222,6 +230,21 @@ def _without_line_end(raw: bytes, low: int, high: int) -> int:
         if high > low and raw[high - 1 : high] == b"\r":
             high -= 1
     return high
+
+
+def _within_bounds(parts: list[Part]) -> tuple[tuple[Part, ...], bool]:
+    """The parts with so much of their bodies as is read, and whether anything was cut."""
+    left = MAX_TEXT_BYTES
+    kept: list[Part] = []
+    cut = False
+    for part in parts:
+        if part.is_body:
+            cut = cut or len(part.content) > left
+            kept.append(replace(part, content=part.content[:left]))
+            left -= len(kept[-1].content)
+        else:
+            kept.append(part)
+    return tuple(kept), cut
 
 
 def _part(headers: Headers, content: bytes, kind: str, parameters: dict[str, str], *, related: bool) -> Part:

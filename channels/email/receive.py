@@ -72,6 +72,8 @@ class Mail:
     """One line, without `Re:`."""
     parents: tuple[str, ...]
     """The Message-IDs that it answers, the nearest first."""
+    addressed: Literal["to", "cc", ""]
+    """Which of the headers names the bot. Empty: somebody handed over a mail that was meant for others."""
     tokens: tuple[str, ...]
     """In the order of EM8. Well formed; whether one is good only its HMAC tells."""
     text: str
@@ -210,6 +212,7 @@ def _mail(mail: _Opened, sender: Sender, content: Content) -> Mail:
         digest=mail.digest,
         subject=topic,
         parents=thread_marks.parents(mail.headers),
+        addressed=thread_marks.addressed(mail.headers, mail.own.address),
         tokens=mail.tokens(),
         text=cut("\n".join(lines).strip("\n"), MAX_TEXT),
         reply=reply_of(lines),

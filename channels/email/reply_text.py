@@ -13,6 +13,8 @@ import quotequail
 from mailparser_reply import EmailReplyParser  # pyright: ignore[reportMissingTypeStubs]
 
 MAX_LINE = 2000
+MAX_HEAD = 5000
+"""So many lines may stand above a quote in a mail that decides."""
 _WRAPPED = 4
 """An attribution may be wrapped over so many lines."""
 _LIBRARY_LINES, _LIBRARY_LINE = 400, 300
@@ -30,7 +32,7 @@ _OPENER = re.compile(
     r"|(?:mon|tue|wed|thu|fri|sat|sun)\w*,",
     re.IGNORECASE,
 )
-_DATED_ADDRESS = re.compile(r"(?=.*\d).*<[^<>\s]+@[^<>\s]+>\s*[)）]?\s*[:：]?$")
+_DATED_ADDRESS = re.compile(r"(?=.*\d).*<[^<>\s][^<>\s@]*@[^<>\s]+>\s*(?:[)）]\s*)?[:：]?$")
 _NAMES = (
     ("from", "von|from|de|da|van|från|fra|od|от|lähettäjä|kimden|差出人|发件人|寄件者|寄件人|보낸 사람|送信者"),
     (
@@ -42,7 +44,9 @@ _NAMES = (
     ("subject", "subject|betreff|objet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|тема|件名|主题|主旨|제목|aihe"),
 )
 _FIELDS = tuple((kind, re.compile(rf"[*_\s|]*(?:{names})[*_\s]*[:：]", re.IGNORECASE)) for kind, names in _NAMES)
-_SEPARATOR = re.compile(r"[-_=–—―*]{2,}\s*[^-_=–—―*\s].{0,200}?[-_=–—―*]{2,}\s*:?$|[-_=–—―]{8,}$")
+_DASHES, _STARRED_DASHES = "-_=–—―", "-_=–—―*"
+_LONGEST_TITLE = 201
+"""Of what a separator says between its dashes."""
 _FORWARDED = re.compile(
     r"[-_=–—\s]*(?:begin(?:ning of)? forwarded message|forwarded (?:message|by|mail)"
     r"|weitergeleitete (?:nachricht|e-?mail|mail)|anfang der weitergeleiteten|message transf[ée]r[ée]|début du message"
@@ -61,8 +65,12 @@ _SENT_FROM = re.compile(
 
 
 def deciding_text(lines: list[str]) -> str:
-    """What may decide: the writer's lines above the first quote, without the signature."""
-    return unsigned("\n".join(own_head(lines)))
+    """What may decide: the writer's lines above the first quote, without the signature.
+
+    Nothing where there are so many that they are not all read: the last of them may say "but not today".
+    """
+    head = own_head(lines[: MAX_HEAD + 1])
+    return unsigned("\n".join(head)) if len(head) <= MAX_HEAD else ""
 
 
 def own_head(lines: list[str]) -> list[str]:
@@ -108,11 +116,26 @@ def _quote_at(lines: list[str], number: int) -> tuple[str, int] | None:
         return "rest", 1
     if _begins_headers(lines, number):
         return "rest", 1
-    if len(short) < _LIBRARY_LINE and _SEPARATOR.match(short):
+    if len(short) < _LIBRARY_LINE and _is_separator(short):
         bare = not re.search(r"\w", short.replace("_", ""))
         return ("line", 1) if bare and not _headers_follow(lines, number) else ("rest", 1)
     length = _attribution(lines, number)
     return ("attribution", length) if length else None
+
+
+def _is_separator(line: str) -> bool:
+    """A line of dashes, or a few words between dashes."""
+    if len(line) >= 8 and not line.strip(_DASHES):  # noqa: PLR2004 a shorter one may be a list or a dash
+        return True
+    rest = line.removesuffix(":").rstrip()
+    title = rest.rstrip(_STARRED_DASHES)
+    words = title.lstrip(_STARRED_DASHES)
+    inner = words.lstrip()
+    return (
+        len(rest) - len(title) >= 2 <= len(title) - len(words)  # noqa: PLR2004 dashes on either side
+        and 0 < len(inner) <= _LONGEST_TITLE
+        and inner[0] not in _STARRED_DASHES
+    )
 
 
 def _attribution(lines: list[str], number: int) -> int:
@@ -157,6 +180,8 @@ def _headers_follow(lines: list[str], number: int) -> bool:
 
 def _field(line: str) -> str:
     short = line.strip()[:100]
+    if ":" not in short and "：" not in short:
+        return ""
     return next((kind for kind, pattern in _FIELDS if pattern.match(short)), "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 from bot.core.tokens import LENGTH, read_token
 from channels.email.mime import Headers
@@ -35,6 +36,18 @@ def chain(headers: Headers) -> tuple[str, ...]:
     """The References, oldest first, else In-Reply-To. Of a long chain the first and the newest stay (RFC 5322)."""
     ids = list(dict.fromkeys(_ids(headers.all("references")) or _ids(headers.all("in-reply-to"))))
     return tuple(ids if len(ids) <= MAX_PARENTS else [ids[0], *ids[1 - MAX_PARENTS :]])
+
+
+def addressed(headers: Headers, own_address: str) -> Literal["to", "cc", ""]:
+    """Whether To, or else Cc, names us, with or without a `+tag`."""
+    local, _, domain = own_address.rpartition("@")
+    ours = re.compile(
+        rf"(?<![A-Za-z0-9.+_-]){re.escape(local)}(\+[A-Za-z0-9._-]{{1,64}})?@{re.escape(domain)}(?![A-Za-z0-9.-])",
+        re.IGNORECASE,
+    )
+    if any(ours.search(value[:_MAX_RECIPIENTS]) for value in headers.all("to")):
+        return "to"
+    return "cc" if any(ours.search(value[:_MAX_RECIPIENTS]) for value in headers.all("cc")) else ""
 
 
 def tokens(

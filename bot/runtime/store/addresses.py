@@ -102,9 +102,17 @@ class RedisRates:
         self._connection = connection
         self._clock = clock
 
-    async def add(self, name: str, window: timedelta) -> int:
-        """It happens once more: how often within the window that ends now, this time included."""
-        return await self._count(name, window, secrets.token_hex(8))
+    async def add(self, name: str, window: timedelta, *, member: str = "") -> int:
+        """It happens once more: how often within the window that ends now, this time included.
+
+        The same `member` counts once, and can be forgotten.
+        """
+        return await self._count(name, window, member or secrets.token_hex(8))
+
+    async def forget(self, name: str, member: str) -> None:
+        """It did not happen after all."""
+        with reachable():
+            await self._connection.redis.zrem(keys.rate(name), member)
 
     async def recent(self, name: str, window: timedelta) -> int:
         """How often it happened within the window that ends now."""

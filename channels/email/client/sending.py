@@ -12,7 +12,7 @@ from bot.core.protocols import Delivered, DeliveryError, Outgoing
 from bot.core.views import CardView
 from channels.email.client.connection import Connection, SmtpPlace
 from channels.email.client.trouble import STOPPED_SECONDS, Broken, Refused, delivery_error
-from channels.email.compose import compose, compose_notice, plain_address
+from channels.email.compose import compose, compose_notice, plain_address, reply_address
 from channels.email.record import CHANNEL
 from channels.email.render import render
 from channels.email.trail import Trail
@@ -53,7 +53,8 @@ class EmailChannel:
             message = compose(outgoing, render(outgoing), self._sender, self._now())
         except ValueError as error:
             raise DeliveryError(f"not sent: {error}") from None
-        await self._send(message)
+        back = reply_address(self._sender, outgoing.bounce_token) if outgoing.bounce_token else self._sender
+        await self._send(message, back)
         # What follows stands below the first mail, which is the one that was asked with.
         return Delivered(outgoing.ref or str(message["Message-ID"]))
 
@@ -65,7 +66,7 @@ class EmailChannel:
             )
         except ValueError as error:
             raise DeliveryError(f"not sent: {error}") from None
-        await self._send(message)
+        await self._send(message, self._sender)
 
     async def ping(self) -> dict[str, str | bool]:
         """Log in and ask whether the server listens; gives `host`, `tls`, `authenticated`. Raises DeliveryError."""
@@ -84,14 +85,13 @@ class EmailChannel:
         """Let go of the connection."""
         await self._connection.close()
 
-    async def _send(self, message: EmailMessage) -> None:
+    async def _send(self, message: EmailMessage, back: str) -> None:
         now = self._now()
         if self._stopped_until and now < self._stopped_until:
             raise DeliveryError("stopped: the mail server refused the login", retry_seconds=STOPPED_SECONDS)
-        # Bounces come back to the address that names the post (EM17).
-        mail_from = str(message["Reply-To"] or self._sender)
         try:
-            await self._connection.send(mail_from, str(message["To"]), message.as_bytes())
+            # Bounces come back to the address that names the post (EM17).
+            await self._connection.send(back, str(message["To"]), message.as_bytes())
         except (Refused, Broken) as trouble:
             if isinstance(trouble, Refused) and trouble.says_login_is_wrong:
                 self._stopped_until = now + timedelta(seconds=STOPPED_SECONDS)

@@ -32,7 +32,8 @@ async def taken(post: Bench) -> None:
 
 def mail(*headers: str, text: str = "deploy v1.4.0 to production", number: int = 1) -> bytes:
     """A mail as bytes, with an id of its own."""
-    return "\r\n".join((f"Message-ID: <m{number}@acme.example>", *headers, "", text, "")).encode()
+    head = (f"Message-ID: <m{number}@acme.example>", f"To: {BOT_ADDRESS}", *headers)
+    return "\r\n".join((*head, "", text, "")).encode()
 
 
 async def hand_over(post: Bench, raw: bytes, mail_from: str = ANA) -> None:
@@ -73,7 +74,7 @@ AUTOMATIC = (
     ("From: postmaster@acme.example",),
     ("From: no-reply@acme.example",),
     ("Subject: Automatische Antwort: Approval needed", FROM_ANA),
-    ("Subject: Out of Office Re: deploy", FROM_ANA),
+    ("Subject: Out of Office: deploy", FROM_ANA),
     ("Content-Type: multipart/report; report-type=disposition-notification; boundary=x", FROM_ANA),
 )
 
@@ -87,8 +88,8 @@ async def test_mail_that_no_person_wrote_starts_nothing_and_is_not_answered(post
     assert await post.threads() == []
     assert sent(post) == 0
     assert [rule for rule, _ in await audit(post)] == ["EM15"] * len(AUTOMATIC)
-    await hand_over(post, mail(PASS, FROM_ANA, "Auto-Submitted: no", number=99))  # what a person writes does
-    assert len(await post.threads()) == 1
+    await hand_over(post, mail(PASS, FROM_ANA, "Auto-Submitted: no", number=99, text="what runs where?"))
+    assert len(await post.threads()) == 1  # what a person writes does
 
 
 async def test_an_automatic_reply_to_a_request_decides_nothing(post: Bench) -> None:

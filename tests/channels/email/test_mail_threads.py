@@ -79,9 +79,12 @@ async def test_a_conversation_by_mail_is_one_thread_with_one_subject_and_a_whole
 
 
 async def test_a_reply_whose_address_lost_its_token_is_known_by_its_references(post: Bench) -> None:
-    """EM8: To names the bare address only; the mail that it replies to carries the token in its id."""
+    """EM8, EM18: what others get to see in a Message-ID says which request is meant, but it approves nothing."""
     mail = await asked(post)
     await post.mail.write(LENA, BOT_ADDRESS, "", "APPROVE", in_reply_to=mail)
+    receipt = (await post.mails("lena", 2))[-1]
+    assert "not addressed to the reply address" in receipt.text
+    await post.mail.write(LENA, "", "", "APPROVE", in_reply_to=receipt)
     log = await post.over()
     assert verdicts(log) == ["approve"]
     assert len(await post.threads()) == 1
@@ -137,7 +140,7 @@ async def test_what_a_subject_says_authorises_nothing(post: Bench) -> None:
     )
     await post.mail.write(LENA, BOT_ADDRESS, subject, "APPROVE")
     await post.mail.queue.until_empty()
-    assert len(await post.threads()) == 2
+    assert len(await post.threads()) == 1  # nor is a bare decision about nothing a wish
     log = await post.store.logs.load(before.thread_id)
     assert log.events == before.events
     assert len(post.releases()) == 1
