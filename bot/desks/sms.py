@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
 import structlog
 
 from bot.core.decide import Attempt
-from bot.core.events import PostSent
+from bot.core.events import DecisionMade, PostSent
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
 from bot.core.reading import match_choice
@@ -39,7 +39,7 @@ logger = structlog.get_logger(__name__)
 Taken = Literal["launched", "continued", "decided", "refused", "listed", "silent", "opted_out", "opted_in", "duplicate"]
 _HOUR, _DAY, _SEEN = timedelta(hours=1), timedelta(days=1), timedelta(days=3)
 _WRONG_CODES = 5
-_LISTS_AN_HOUR = 10
+_ANSWERS_AN_HOUR = 10
 _SILENCE = timedelta(hours=1)
 
 
@@ -156,6 +156,10 @@ class SmsDesk:
         return await self._message(text, by)
 
     async def _decide(self, text: SmsText, by: Actor, owner: CodeOwner, attempt: Attempt) -> Taken:
+        # A phone that answers by itself does not stop, and each answer to it is paid for.
+        refused = not isinstance(await self._inbox.would_be(owner.thread_id, attempt), DecisionMade)
+        if refused and await self._store.rates.add(f"told:{by.address}", _HOUR, member=text.sid) > _ANSWERS_AN_HOUR:
+            attempt = replace(attempt, receipt="never")
         _, event = await self._inbox.decide(owner.thread_id, attempt, deliveries=(f"sms:{text.sid}",))
         if event is None:
             return "duplicate"
@@ -175,7 +179,7 @@ class SmsDesk:
     async def _listed(self, text: SmsText, by: Actor, pending: list[_Pending]) -> Taken:
         """Several wait, or one that needs its code: which is which (SM6)."""
         # Two machines that answer each other would go on for ever, and each answer is paid for.
-        if await self._store.rates.add(f"listed:{by.address}", _HOUR) > _LISTS_AN_HOUR:
+        if await self._store.rates.add(f"told:{by.address}", _HOUR) > _ANSWERS_AN_HOUR:
             return "refused"
         lines = [f"{_title(one.request)}: {_how(one)}" for one in pending[:5]]
         more = f"\nand {len(pending) - 5} more." if len(pending) > 5 else ""  # noqa: PLR2004
@@ -282,17 +286,13 @@ def _attempt(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Att
         said = text.text.replace(intent.code, " ", 1).strip() if intent.code else text.text.strip()
         answer = match_choice(said, request.choices) if request.choices else cut(said, 1_600)
         problem = None if said else ("ambiguous", "I found no answer in your text. Please write it behind the code.")
-        # An answer that is none is told so once an hour: a phone that answers by itself does not stop.
-        receipt: Literal["always", "hourly"] = "always" if answer and said else "hourly"
-        return Attempt(
-            request.id, "answer", by, text=answer or cut(said, 200), source=text.sid, problem=problem, receipt=receipt
-        )
+        return Attempt(request.id, "answer", by, text=answer or cut(said, 200), source=text.sid, problem=problem)
     if intent.verdict:
         reason = cut(intent.rest.strip(), 1_000) if intent.verdict == "deny" else ""
         return Attempt(request.id, intent.verdict, by, text=reason, source=text.sid)
     code = intent.code or ""
     problem = ("ambiguous", f"Nothing was decided. Reply with exactly YES {code} or NO {code}.")
-    return Attempt(request.id, "unclear", by, source=text.sid, problem=problem, receipt="hourly")
+    return Attempt(request.id, "unclear", by, source=text.sid, problem=problem)
 
 
 def _title(one: RequestState) -> str:

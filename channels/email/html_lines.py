@@ -105,7 +105,7 @@ class _Page:
     pre: int = 0
     rest_is_quoted: bool = False
     has_quote: bool = False
-    """A quoted line was seen: nothing from there on can decide."""
+    """Quoted text was seen: nothing from there on can decide."""
     unclear: bool = False
     characters: int = 0
     looked_at: int = 0
@@ -123,6 +123,7 @@ class _Page:
             return
         text = text[: MAX_CHARACTERS - self.characters] if self.pre else _BLANKS.sub(" ", text)
         self.characters += len(text)
+        self.has_quote = self.has_quote or bool((self.quoted or self.rest_is_quoted) and text.strip())
         if not self.pre:
             self.current.append(text)
             return
@@ -139,8 +140,7 @@ class _Page:
         line = line.rstrip() if self.pre else line.strip()
         self.current.clear()
         if line.strip() or (blank_too and not self.hidden):
-            quoted = bool(self.quoted or self.rest_is_quoted)
-            self.has_quote = self.has_quote or quoted
+            quoted = self.quoted or self.rest_is_quoted
             self.lines.append(f"> {line}" if quoted else line)
 
     def not_looked_at(self) -> None:

@@ -31,6 +31,8 @@ OUTGOING = Outgoing(
     face="answer",
     to="email:lena@acme.example",
     reply_token=TOKEN,
+    trace_token=TOKEN,
+    bounce_token=TOKEN,
 )
 BAD_CHARACTERS = ("\r", "\n", "\r\nBcc: evil@evil.example", "\x00", "\x0b", "\x85", "\u2028")
 
@@ -71,9 +73,9 @@ def test_the_message_id_stays_over_retries_and_names_post_face_and_recipient() -
         for one in (
             OUTGOING,
             replace(OUTGOING, face="other"),
-            replace(OUTGOING, reply_token="b" * 45),
-            replace(OUTGOING, reply_token=""),
-            replace(OUTGOING, reply_token="", post_id=f"{POST}1"),
+            replace(OUTGOING, trace_token="b" * 45),
+            replace(OUTGOING, trace_token=""),
+            replace(OUTGOING, trace_token="", post_id=f"{POST}1"),
         )
     }
     assert len(ids) == 5

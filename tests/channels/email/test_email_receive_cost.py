@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -32,10 +33,7 @@ def parts(count: int, body: str, kind: str = HTML) -> bytes:
 
 def nested(boundaries: list[str], body: str) -> bytes:
     """A multipart in a multipart, and so on; the body in the innermost."""
-    opened = "".join(
-        f"--{a}\r\nContent-Type: multipart/x; boundary={b}\r\n\r\n"
-        for a, b in zip(boundaries, boundaries[1:], strict=False)
-    )
+    opened = "".join(f"--{a}\r\nContent-Type: multipart/x; boundary={b}\r\n\r\n" for a, b in pairwise(boundaries))
     return mail(f"{opened}--{boundaries[-1]}\r\n\r\n{body}", f"multipart/x; boundary={boundaries[0]}")
 
 
@@ -49,8 +47,8 @@ HOSTILE: dict[str, tuple[int, Callable[[int], bytes]]] = {
     "many classes": (40, lambda n: mail(f"<p class='{'a ' * 5000}'>" * n)),
     "different styles": (20_000, lambda n: mail("".join(f"<p style=a{i}>a" for i in range(n)))),
     "elements": (100_000, lambda n: mail("<p>a" * n)),
-    "elements in many parts": (2500, lambda n: parts(98, "<p>a" * n)),
-    "short lines in many parts": (1500, lambda n: parts(98, "on 1:<br>" * n)),
+    "elements in many parts": (1200, lambda n: parts(98, "<p>a" * n)),
+    "short lines in many parts": (550, lambda n: parts(98, "on 1:<br>" * n)),
     "dated addresses in html": (2000, lambda n: parts(5, ("1&lt;" + "a@" * 290 + " &gt;<br>") * n)),
     "dated addresses": (80, lambda n: mail(("1<" + "a@" * 290 + " >\r\n") * n, PLAIN)),
     "blanks behind an address": (80, lambda n: mail(("1 <a@b>" + " " * 500 + "x:\r\n") * n, PLAIN)),
@@ -105,9 +103,7 @@ MUCH = {
 
 @pytest.mark.parametrize("name", sorted(MUCH))
 def test_more_than_is_read_decides_only_below_a_quote(name: str) -> None:
-    """EM11, EM12: what stands in or below a quote decides nothing, so it need not be read; anything else makes it
-    unclear what a person sees.
-    """
+    """EM11, EM12: nothing in or below a quote decides, so it need not be read; elsewhere it makes the mail unclear."""
     quoted = f"<p>APPROVE</p><blockquote>Which?{MUCH[name]}</blockquote>"
     assert verdict(mail(quoted)) == "approve"
     assert html_lines(f"<p>APPROVE</p>{MUCH[name]}")[1]

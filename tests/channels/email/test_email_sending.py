@@ -38,6 +38,8 @@ SAY = Outgoing(
     face="answer",
     to=f"email:{LENA}",
     reply_token=TOKEN,
+    trace_token=TOKEN,
+    bounce_token=TOKEN,
 )
 CARD = CardView(
     kind="approval",
@@ -103,7 +105,7 @@ async def test_each_person_gets_a_mail_of_their_own() -> None:
     """EM23: one mail for each approver, with nobody else's address in it."""
     async with posting() as post:
         await post.channel.deliver(SAY)
-        await post.channel.deliver(replace(SAY, to=f"email:{OMAR}", reply_token="b" * 45))
+        await post.channel.deliver(replace(SAY, to=f"email:{OMAR}", reply_token="b" * 45, trace_token="b" * 45))
         [lenas], [omars] = post.inbox(), post.inbox(OMAR)
         assert lenas.message_id != omars.message_id
         assert b"omar" not in lenas.raw
