@@ -6,7 +6,9 @@ Display names never authorise (AP8): an address is what a channel has authentica
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, time, timedelta
 from typing import Literal, cast
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,6 +41,26 @@ class Actor(Frozen):
 SYSTEM = Actor(kind="system", id="system", name="Switchboard")
 
 
+class QuietHours(Frozen):
+    """When somebody does not want to be asked: from one time of the day to another, over midnight if it is later."""
+
+    begin: time
+    end: time
+    timezone: str = "UTC"
+
+    def until(self, at: datetime) -> datetime | None:
+        """When they end, if `at` lies within; else None."""
+        zone = ZoneInfo(self.timezone)
+        local = at.astimezone(zone)
+        now = local.time().replace(tzinfo=None)
+        over_midnight = self.end <= self.begin
+        inside = (now >= self.begin or now < self.end) if over_midnight else self.begin <= now < self.end
+        if not inside:
+            return None
+        day = local.date() + (timedelta(days=1) if over_midnight and now >= self.begin else timedelta())
+        return datetime.combine(day, self.end, tzinfo=zone).astimezone(UTC)
+
+
 class Person(Frozen):
     """A person of the team, from `PEOPLE_FILE`."""
 
@@ -46,6 +68,8 @@ class Person(Frozen):
     name: str = Field(min_length=1, max_length=100)
     roles: tuple[RoleName, ...] = ()
     addresses: tuple[Address, ...] = ()
+    timezone: str = "UTC"
+    quiet: QuietHours | None = None
 
 
 class People:
@@ -93,10 +117,16 @@ class People:
         wanted = set(roles)
         return tuple(person for person in self._by_id.values() if wanted & set(person.roles))
 
-    def deciders(self, roles: Iterable[RoleName], *, barred: Iterable[str]) -> tuple[Person, ...]:
-        """Who may decide: everybody who holds one of these roles and is not barred."""
-        without = set(barred)
-        return tuple(person for person in self.with_any_role(roles) if person.id not in without)
+    def deciders(
+        self, roles: Iterable[RoleName], persons: Iterable[str] = (), *, barred: Iterable[str] = ()
+    ) -> tuple[Person, ...]:
+        """Who may decide: everybody who holds one of these roles or is named, and is not barred."""
+        wanted, named, without = set(roles), set(persons), set(barred)
+        return tuple(
+            person
+            for person in self._by_id.values()
+            if (wanted & set(person.roles) or person.id in named) and person.id not in without
+        )
 
     def requester(self, actor_id: str) -> tuple[str, Literal["person", "service", "unknown"], frozenset[RoleName]]:
         """Name, kind and present roles of somebody whose id a log has."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bot.core.people import Actor, Address
-from bot.core.state import Activity, ActivityCard, Post, RequestCard, RequestState, Say, ThreadState, Whisper
-from bot.core.values import AnswerFormat, Artifact, Fact, RequestId, Risk
-from bot.core.wording import plural
+from bot.core.state import Activity, ActivityCard, Post, Reminder, RequestCard, RequestState, Say, ThreadState, Whisper
+from bot.core.values import AnswerFormat, Artifact, Fact, Request, RequestId, Risk
+from bot.core.wording import cut, plural
 
 Mood = Literal["open", "good", "bad", "quiet", "busy"]
 
@@ -57,6 +57,11 @@ class CardView:
     """How it stands, one sentence for people."""
     mood: Mood = "open"
     artifact: Artifact | None = None
+    reminder: bool = False
+    """A nudge about a request whose card was sent before."""
+    changes: tuple[Fact, ...] = ()
+    """What a person changed in the call, as `label: before → now` (AP13)."""
+    edited_by: str = ""
 
     def may_decide(self, address: Address) -> bool:
         """Whether the person at this address is among those who are asked. A question without a rule is for anybody."""
@@ -81,6 +86,8 @@ def view_of(state: ThreadState, post: Post) -> View:
             return CardView(kind="activity", title=activity.title, status=status, mood=mood, artifact=activity.artifact)
         case RequestCard(request_id, to):
             return _request_view(state, state.requests[request_id], copy=bool(to))
+        case Reminder(request_id, to):
+            return replace(_request_view(state, state.requests[request_id], copy=True), reminder=True)
 
 
 def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardView:
@@ -103,12 +110,27 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         ruled=request.rule is not None,
         risk=request.rule.risk if request.rule else "low",
         dangerous=request.kind == "approval" and request.rule is not None and request.rule.risk == "high",
-        deciders=request.deciders,
+        deciders=(*request.deciders, *one.joined),
+        changes=_changes(state, request),
+        edited_by=request.edited_by,
         asked_by=request.asked_by,
         expires_at=request.expires_at.timestamp() if request.expires_at and one.status == "pending" else None,
         status=status,
         mood=mood,
         artifact=activity.artifact if activity else None,
+    )
+
+
+def _changes(state: ThreadState, request: Request) -> tuple[Fact, ...]:
+    """What is different from what the model had proposed."""
+    call = state.call
+    if request.proposed is None or call is None or call.id != request.call_id:
+        return ()
+    before, now = request.proposed, call.arguments
+    return tuple(
+        Fact(label=cut(key, 75), value=cut(f"{before.get(key, '(nothing)')} → {now.get(key, '(nothing)')}", 1900))
+        for key in dict.fromkeys((*before, *now))
+        if before.get(key) != now.get(key)
     )
 
 
@@ -137,9 +159,11 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
         case "expired":
             return f"Timed out: nobody {'decided' if approval else 'answered'}.{not_run}", "quiet"
         case "cancelled":
-            return f"Cancelled.{not_run}", "quiet"
+            by = f" by {one.decided_by.name}" if one.decided_by else ""
+            reason = f": “{one.text}”" if one.text else ""
+            return f"{'Withdrawn' if by else 'Cancelled'}{by}{reason}.{not_run}", "quiet"
         case "superseded":
-            return f"Withdrawn: the plan changed.{not_run}", "quiet"
+            return f"Withdrawn: {one.text or 'the plan changed'}.{not_run}", "quiet"
 
 
 def _activity_status(activity: Activity) -> tuple[str, Mood]:

@@ -23,7 +23,7 @@ from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
 from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Requester, ToolContext, ToolError, ToolResult
-from bot.core.values import Artifact, CallId, Request
+from bot.core.values import Artifact, CallId, Request, RequestId
 from bot.core.wording import cut
 from bot.runtime.outbox import Outbox
 from bot.runtime.routing import Asked, Routing
@@ -80,6 +80,8 @@ class Perform:
                 return e.CallRefused(at=at, call_id=call_id, why=why)
             case x.OpenRequest(draft):
                 return e.RequestOpened(at=at, request=await self._request(draft, log, at))
+            case x.Escalate(request_id, step):
+                return await self._escalate(request_id, step, log, at)
             case x.RunTool(call):
                 return self._start(call, log, at)
             case x.MarkInDoubt(call_id, why):
@@ -192,6 +194,12 @@ class Perform:
         name, kind, roles = self._people().requester(actor_id)
         return Requester(actor_id, name, kind, roles)
 
+    async def _escalate(self, request_id: RequestId, step: int, log: Log, at: datetime) -> e.Event:
+        one = log.state.requests[request_id]
+        steps = one.request.rule.escalation if one.request.rule else ()
+        asked = await self._routing.ask_too(log.state, one, steps[step])
+        return e.RequestEscalated(at=at, request_id=request_id, step=step, deciders=asked.deciders, copies=asked.copies)
+
     async def _request(self, draft: x.RequestDraft, log: Log, at: datetime) -> Request:
         barred = draft.requesters if draft.rule and draft.rule.four_eyes else ()
         asked = await self._routing.ask(log.state, draft.rule, barred)
@@ -260,6 +268,8 @@ def _request(draft: x.RequestDraft, asked: Asked, asked_by: str, at: datetime) -
         copies=asked.copies,
         asked_by=asked_by,
         requesters=draft.requesters,
+        proposed=draft.proposed,
+        edited_by=draft.edited_by,
         expires_at=expires_at,
     )
 
