@@ -143,7 +143,7 @@ class Switchboard:
             )
         )
         channels, tokens = Channels.of(settings, store, clock), Tokens(settings.signing_key)
-        inbox = Inbox(store.logs, clock, people)
+        inbox = Inbox(store.logs, clock, people, agents)
         return cls(
             settings=settings,
             clock=clock,

@@ -59,9 +59,6 @@ class CardView:
     artifact: Artifact | None = None
     reminder: bool = False
     """A nudge about a request whose card was sent before."""
-    changes: tuple[Fact, ...] = ()
-    """What a person changed in the call, as `label: before → now` (AP13)."""
-    edited_by: str = ""
 
     def may_decide(self, address: Address) -> bool:
         """Whether the person at this address is among those who are asked. A question without a rule is for anybody."""
@@ -102,7 +99,7 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         request_id=request.id,
         open=one.status == "pending",
         context=request.context,
-        facts=preview.facts if preview else (),
+        facts=(*_changes(state, request), *(preview.facts if preview else ())),
         warnings=preview.warnings if preview else (),
         details=preview.details if preview else "",
         format=request.format,
@@ -111,8 +108,6 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         risk=request.rule.risk if request.rule else "low",
         dangerous=request.kind == "approval" and request.rule is not None and request.rule.risk == "high",
         deciders=(*request.deciders, *one.joined),
-        changes=_changes(state, request),
-        edited_by=request.edited_by,
         asked_by=request.asked_by,
         expires_at=request.expires_at.timestamp() if request.expires_at and one.status == "pending" else None,
         status=status,
@@ -122,13 +117,16 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
 
 
 def _changes(state: ThreadState, request: Request) -> tuple[Fact, ...]:
-    """What is different from what the model had proposed."""
+    """What a person made different from what the model had proposed (AP13)."""
     call = state.call
     if request.proposed is None or call is None or call.id != request.call_id:
         return ()
     before, now = request.proposed, call.arguments
     return tuple(
-        Fact(label=cut(key, 75), value=cut(f"{before.get(key, '(nothing)')} → {now.get(key, '(nothing)')}", 1900))
+        Fact(
+            label=cut(f"Changed by {request.edited_by}", 75),
+            value=cut(f"{key}: {before.get(key, '(nothing)')} → {now.get(key, '(nothing)')}", 1900),
+        )
         for key in dict.fromkeys((*before, *now))
         if before.get(key) != now.get(key)
     )

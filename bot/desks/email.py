@@ -19,7 +19,7 @@ from bot.core.decide import Attempt
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
-from bot.core.reading import match_choice
+from bot.core.reading import match_choice, read_question
 from bot.core.state import RequestState
 from bot.core.tokens import Claim, Tokens, read_token
 from bot.core.values import Conversation, PostId, ThreadId
@@ -157,6 +157,7 @@ class EmailDesk:
         own = self._same_person(by.address, place.owner)
         takes_part = own and place.owner == place.log.state.owner
         verdict = None if mail.forwarded else mail.decision.verdict
+        asks = None if verdict or mail.forwarded else read_question(mail.reply)
         is_question = one.request.kind == "question"
         pending = one.status == "pending"
         asked = any(actor.address == place.owner for actor in one.request.deciders) or not one.request.rule
@@ -176,6 +177,17 @@ class EmailDesk:
                 "answer",
                 by,
                 text=text,
+                source=mail.message_id,
+                problem=problem,
+                trail=mail.trail,
+                receipt=receipt,
+            )
+        if asks:
+            return Attempt(
+                one.request.id,
+                "ask",
+                by,
+                text=asks,
                 source=mail.message_id,
                 problem=problem,
                 trail=mail.trail,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from bot.core.decide import Attempt
+from bot.core.decide import Attempt, Verdict
 from bot.core.events import DecisionMade
 from bot.core.people import Actor, People
 from bot.core.protocols import DeliveryError
@@ -18,13 +19,15 @@ from bot.core.values import RequestId, ThreadId
 from bot.runtime.inbox import Inbound, Inbox, UnknownThread
 from channels.slack.client import SlackChannel
 from channels.slack.receive import SlackClick, SlackMessage, SlackSubmission, SlackUser, conversation_of, place_of
-from channels.slack.render import deny_modal, read_metadata
+from channels.slack.render import Place, ask_modal, deny_modal, edit_modal, read_metadata
 
 logger = structlog.get_logger(__name__)
 
 _STRANGER = (
     "I do not know you yet, so I did nothing. Ask whoever runs me to add you to the people file; your Slack id is {id}."
 )
+_VERDICTS: dict[str, Verdict] = {"approve": "approve", "deny": "deny", "ask": "ask", "edit": "edit"}
+_DIALOGS = frozenset({"deny", "ask", "edit"})
 _UNKNOWN_CARD = "I do not know this card any more. Please ask again in a new message."
 
 
@@ -71,26 +74,32 @@ class SlackDesk:
             attempt = await self._attempt(thread_id, click, by)
             if attempt is None:
                 return
-            if attempt.verdict == "deny" and await self._ask_for_reason(thread_id, attempt, click):
+            if attempt.verdict in _DIALOGS and await self._opened(thread_id, attempt, click):
                 return
+            if attempt.verdict in {"ask", "edit"} and isinstance(
+                await self._inbox.would_be(thread_id, attempt), DecisionMade
+            ):
+                return  # nothing was typed yet
             await self._decide(thread_id, attempt, click.delivery)
         except UnknownThread:
             self._notice(self._channel.whisper(click.ref.partition("/")[0], "", click.user.id, _UNKNOWN_CARD))
 
     async def submission(self, submission: SlackSubmission) -> None:
-        """A denial with its reason. Raises StoreUnavailable."""
+        """A denial with its reason, a question, a changed call. Raises StoreUnavailable."""
         meta = read_metadata(submission.private_metadata)
-        if submission.callback != "deny" or not {"request", "channel", "root", "ref"} <= meta.keys():
+        if submission.callback not in _DIALOGS or not {"request", "channel", "root", "ref"} <= meta.keys():
             return
         thread_id = await self._inbox.thread_of(conversation_of(meta["channel"], meta["root"]))
         attempt = Attempt(
             request_id=meta["request"],
-            verdict="deny",
+            verdict=_VERDICTS[submission.callback],
             by=self._actor(submission.user),
-            text=submission.values.get("reason", "").strip()[:1_000],
+            text=submission.values.get("question" if submission.callback == "ask" else "reason", "").strip()[:1_000],
             source=submission.delivery,
             ref=meta["ref"],
         )
+        if submission.callback == "edit":
+            attempt = await self._edited(thread_id, attempt, submission)
         try:
             await self._decide(thread_id, attempt, submission.delivery)
         except UnknownThread:
@@ -107,8 +116,8 @@ class SlackDesk:
             await asyncio.wait(self._notices, timeout=5)
 
     async def _attempt(self, thread_id: ThreadId, click: SlackClick, by: Actor) -> Attempt | None:
-        if click.action in {"approve", "deny"}:
-            verdict = "approve" if click.action == "approve" else "deny"
+        verdict = _VERDICTS.get(click.action)
+        if verdict:
             return Attempt(click.request_id, verdict, by, source=click.delivery, ref=click.ref)
         if click.action != "answer" or click.choice is None:
             return None  # a link button, or nothing of ours
@@ -120,20 +129,39 @@ class SlackDesk:
     async def _request(self, thread_id: ThreadId, request_id: RequestId) -> RequestState | None:
         return (await self._inbox.log(thread_id)).state.requests.get(request_id)
 
-    async def _ask_for_reason(self, thread_id: ThreadId, attempt: Attempt, click: SlackClick) -> bool:
-        """Open the modal, if a denial would count. False: it would not, or Slack did not open it."""
+    async def _edited(self, thread_id: ThreadId, attempt: Attempt, submission: SlackSubmission) -> Attempt:
+        typed = {
+            block.removeprefix("argument:"): text
+            for block, text in submission.values.items()
+            if block.startswith("argument:")
+        }
+        try:
+            arguments = self._inbox.edited(await self._inbox.log(thread_id), attempt.request_id, typed)
+        except UnknownThread:
+            return attempt
+        except ValueError as error:
+            why = f"That cannot be run: {error}. The request is as it was."
+            return replace(attempt, problem=("arguments", why))
+        return replace(attempt, arguments=arguments)
+
+    async def _opened(self, thread_id: ThreadId, attempt: Attempt, click: SlackClick) -> bool:
+        """Open the dialog, if such a decision would count. False: it would not, or Slack did not open it."""
         if not isinstance(await self._inbox.would_be(thread_id, attempt), DecisionMade):
             return False
         log = await self._inbox.log(thread_id)
         one = log.state.requests[attempt.request_id].request
         channel, root_ts = place_of(click.conversation)
         title = one.preview.title if one.preview else one.prompt
-        modal = deny_modal(attempt.request_id, channel=channel, root_ts=root_ts, ref=click.ref, title=title)
+        place = Place(attempt.request_id, channel, root_ts, click.ref)
+        if attempt.verdict == "edit":
+            modal = edit_modal(place, title, self._inbox.editable(log, attempt.request_id))
+        else:
+            modal = ask_modal(place, title) if attempt.verdict == "ask" else deny_modal(place, title)
         try:
             await self._channel.open_view(click.trigger_id, modal)
         except DeliveryError as error:
             logger.warning("modal_not_opened", thread=thread_id, error=error.error)
-            text = "Slack did not open the dialog for your reason. Nothing was decided; please press Deny again."
+            text = "Slack did not open the dialog. Nothing was decided; please press the button again."
             self._notice(self._channel.whisper(channel, root_ts, click.user.id, text))
         return True
 

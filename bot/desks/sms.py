@@ -16,7 +16,7 @@ import structlog
 from bot.core.decide import Attempt
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
-from bot.core.reading import match_choice
+from bot.core.reading import match_choice, read_question
 from bot.core.state import RequestState
 from bot.core.wording import cut, is_bare_decision
 from bot.runtime.inbox import Inbound, Inbox, ThreadFull, UnknownThread
@@ -259,6 +259,8 @@ def _attempt(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Att
     if intent.verdict:
         reason = cut(intent.rest.strip(), 1_000) if intent.verdict == "deny" else ""
         return Attempt(request.id, intent.verdict, by, text=reason, source=text.sid)
+    if asks := read_question(intent.rest):
+        return Attempt(request.id, "ask", by, text=asks, source=text.sid)
     code = intent.code or ""
     problem = ("ambiguous", f"Nothing was decided. Reply with exactly YES {code} or NO {code}.")
     return Attempt(request.id, "unclear", by, source=text.sid, problem=problem)

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import BaseModel
+
+from bot.core.agent import Agent
 from bot.core.decide import Attempt, judge
+from bot.core.editing import Field, arguments_from, fields_of
 from bot.core.events import (
     Cancelled,
     DecisionMade,
@@ -27,7 +31,7 @@ from bot.core.events import (
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, ThreadStore
-from bot.core.values import Conversation, PostId, ThreadId
+from bot.core.values import Arguments, Conversation, PostId, RequestId, ThreadId
 
 MAX_MESSAGE_CHARACTERS = 40_000
 MAX_LOG_LENGTH = 5_000
@@ -79,10 +83,13 @@ class Received:
 class Inbox:
     """The way in."""
 
-    def __init__(self, store: ThreadStore, clock: Clock, people: Callable[[], People]) -> None:
+    def __init__(
+        self, store: ThreadStore, clock: Clock, people: Callable[[], People], agents: Mapping[str, Agent] | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._people = people
+        self._agents = agents or {}
 
     async def message(self, inbound: Inbound, *, agent: str) -> Received:
         """Continue the conversation's thread, or launch `agent` in a new one. Raises StoreUnavailable."""
@@ -187,6 +194,26 @@ class Inbox:
             if appended.outcome in {"appended", "full"}:
                 return await self._store.refresh(log), event
             log = await self._store.refresh(log)
+
+    def editable(self, log: Log, request_id: RequestId) -> tuple[Field, ...]:
+        """What can be changed in the call that a request is about; empty: nothing."""
+        found = self._proposed(log, request_id)
+        return fields_of(*found) if found else ()
+
+    def edited(self, log: Log, request_id: RequestId, typed: Mapping[str, str]) -> Arguments:
+        """What a person typed, as arguments of the call. Raises ValueError with what is wrong with it."""
+        found = self._proposed(log, request_id)
+        if found is None:
+            raise ValueError("there is nothing to change here any more")
+        return arguments_from(found[0], typed, found[1])
+
+    def _proposed(self, log: Log, request_id: RequestId) -> tuple[Arguments, type[BaseModel]] | None:
+        one, call = log.state.requests.get(request_id), log.state.call
+        if one is None or call is None or one.request.call_id != call.id or one.request.kind != "approval":
+            return None
+        agent = self._agents.get(log.state.agent)
+        tool = agent.tool(call.tool) if agent else None
+        return (call.arguments, tool.arguments) if tool else None
 
     async def would_be(self, thread_id: ThreadId, attempt: Attempt) -> DecisionMade | DecisionRefused:
         """What would become of a decision now. Nothing is recorded. Raises UnknownThread."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from urllib.parse import parse_qs
 
@@ -84,10 +84,15 @@ def decide_page(inbox: Inbox, people: Callable[[], People], tokens: Tokens, cloc
     @router.post("/decide/{token}")
     async def decide(token: str, request: Request) -> Response:
         there = await visit(token)
-        form = parse_qs((await bounded_body(request, _MAX_BODY_BYTES)).decode("utf-8", "replace"), max_num_fields=10)
-        attempt = _attempt(there, {key: values[0] for key, values in form.items()})
-        if attempt is None:
-            return await _page(inbox, there, problem="Please choose or write an answer first.", status=422)
+        form = parse_qs(
+            (await bounded_body(request, _MAX_BODY_BYTES)).decode("utf-8", "replace"),
+            max_num_fields=40,
+            keep_blank_values=True,
+        )
+        try:
+            attempt = _attempt(inbox, there, {key: values[0] for key, values in form.items()})
+        except ValueError as error:
+            return await _page(inbox, there, problem=f"Nothing was decided: {error}.", status=422)
         _, event = await inbox.decide(there.log.thread_id, attempt, deliveries=(there.delivery,))
         outcome = event.type if event else "duplicate"
         logger.info("page_decision", outcome=outcome, verdict=attempt.verdict, by=there.by.id)
@@ -99,17 +104,26 @@ def decide_page(inbox: Inbox, people: Callable[[], People], tokens: Tokens, cloc
     return router
 
 
-def _attempt(there: _Visit, form: dict[str, str]) -> Attempt | None:
-    """What was pressed; None: nothing that could be taken."""
-    request = there.one.request
-    if request.kind == "approval":
-        pressed = form.get("verdict")
-        if pressed == "approve":
+def _attempt(inbox: Inbox, there: _Visit, form: dict[str, str]) -> Attempt:
+    """What was pressed. Raises ValueError with what is missing."""
+    request, text = there.one.request, form.get("text", "").strip()
+    if request.kind == "question":
+        answer = match_choice(text[:_MAX_ANSWER], request.choices) if request.choices else text[:_MAX_ANSWER]
+        if not answer:
+            raise ValueError("please choose or write an answer first")
+        return there.attempt("answer", answer)
+    match form.get("verdict"):
+        case "approve":
             return there.attempt("approve")
-        return there.attempt("deny", form.get("text", "").strip()[:_MAX_REASON]) if pressed == "deny" else None
-    said = form.get("text", "").strip()[:_MAX_ANSWER]
-    text = match_choice(said, request.choices) if request.choices else said
-    return there.attempt("answer", text) if text else None
+        case "deny":
+            return there.attempt("deny", text[:_MAX_REASON])
+        case "ask" if text:
+            return there.attempt("ask", text[:_MAX_REASON])
+        case "edit":
+            typed = {key.removeprefix("argument:"): value for key, value in form.items() if key.startswith("argument:")}
+            return replace(there.attempt("edit"), arguments=inbox.edited(there.log, request.id, typed))
+        case _:
+            raise ValueError("please press one of the buttons, and write your question before you ask")
 
 
 async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int = 200) -> Response:
@@ -118,7 +132,9 @@ async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int =
     assert isinstance(view, CardView)  # noqa: S101 a request's card is one
     refusals: dict[str, str] = {}
     if view.open:
-        verdicts: tuple[Verdict, ...] = ("approve", "deny") if request.kind == "approval" else ("answer",)
+        verdicts: tuple[Verdict, ...] = (
+            ("approve", "deny", "ask", "edit") if request.kind == "approval" else ("answer",)
+        )
         for verdict in verdicts:
             text = request.choices[0] if verdict == "answer" and request.choices else ""
             event = await inbox.would_be(there.log.thread_id, there.attempt(verdict, text))

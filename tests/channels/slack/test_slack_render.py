@@ -14,7 +14,7 @@ from bot.core.people import Actor
 from bot.core.values import Artifact, Fact
 from bot.core.views import CardView, SayView, View, WhisperView
 from channels.slack.mrkdwn import cut_escaped, escape, from_markdown, split
-from channels.slack.render import SlackPost, deny_modal, render_view
+from channels.slack.render import Place, SlackPost, deny_modal, render_view
 from channels.slack.simulator.limits import check_message, check_view
 
 URL = (
@@ -187,7 +187,7 @@ def test_only_an_open_request_has_buttons(view: CardView) -> None:
 @given(title=TEXT)
 def test_the_dialog_for_a_reason_fits_whatever_is_denied(title: str) -> None:
     """SL13: the modal's title, texts and metadata are within their limits."""
-    check_view(deny_modal(REQUEST, channel="C0DEPLOYS", root_ts="1774000000.000100", ref="C0DEPLOYS/1.2", title=title))
+    check_view(deny_modal(Place(REQUEST, "C0DEPLOYS", "1774000000.000100", "C0DEPLOYS/1.2"), title))
 
 
 @UNHURRIED
