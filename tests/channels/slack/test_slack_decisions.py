@@ -169,7 +169,7 @@ async def test_whoever_asked_may_not_approve_it_and_may_take_it_back(on_bench: B
     await on_bench.slack.click("lena", card, "deny")
     await on_bench.slack.submit("lena", on_bench.slack.views("lena")[0], {})
     await on_bench.finished(asked)
-    assert "Denied by Lena Vogt" in now(on_bench, card).text
+    assert "Withdrawn by Lena Vogt" in now(on_bench, card).text
 
 
 async def test_a_person_of_another_workspace_may_not_approve(redis_url: str, tmp_path: Path) -> None:
