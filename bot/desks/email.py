@@ -16,6 +16,7 @@ from typing import Literal
 import structlog
 
 from bot.core.decide import Attempt
+from bot.core.hearing import is_heard
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
@@ -24,6 +25,7 @@ from bot.core.state import RequestState
 from bot.core.tokens import Claim, Tokens, read_token
 from bot.core.values import Conversation, PostId, ThreadId
 from bot.core.wording import cut, plural
+from bot.desks.commands import Commands, Where
 from bot.runtime.inbox import Inbound, Inbox, ThreadFull, UnknownThread
 from bot.runtime.store import Store
 from channels.email.client import EmailChannel
@@ -33,7 +35,7 @@ from channels.email.trail import read_trail
 
 logger = structlog.get_logger(__name__)
 
-Taken = Literal["launched", "continued", "decided", "refused", "silent", "bounced", "duplicate"]
+Taken = Literal["launched", "continued", "decided", "refused", "answered", "silent", "bounced", "duplicate"]
 _HOUR = timedelta(hours=1)
 _MAX_ANSWER = 4_000
 _EXACTLY = (
@@ -70,6 +72,7 @@ class EmailDesk:
         channel: EmailChannel,
         people: Callable[[], People],
         store: Store,
+        commands: Commands,
         *,
         own: OwnMail,
         tokens: Tokens,
@@ -80,6 +83,7 @@ class EmailDesk:
         self._channel = channel
         self._people = people
         self._store = store
+        self._commands = commands
         self._own = own
         self._tokens = tokens
         self._clock = clock
@@ -136,11 +140,18 @@ class EmailDesk:
     async def _mail(self, mail: Mail) -> Taken:
         by = self._actor(mail)
         place = await self._place(mail)
-        if place and place.request and (attempt := self._attempt(mail, by, place, place.request)):
+        log = place.log if place else await self._log_above(mail)
+        heard = mail.authentication == "pass" and is_heard(by, self._people(), log)
+        if heard and await self._is_command(mail, by, log):
+            return "answered"
+        one = place.request if place else None
+        # A stranger decides nothing; what they answer to a plain question goes on with what they asked.
+        only_says = heard and by.kind == "unknown" and one is not None and one.request.rule is None
+        if place and one and not only_says and (attempt := self._attempt(mail, by, place, one)):
             return await self._decide(place, attempt, mail)
-        if by.kind == "unknown" or mail.authentication != "pass":
+        if not heard:
             return await self._turned_away(mail, by)
-        thread_id = place.log.thread_id if place else await self._thread_above(mail)
+        thread_id = log.thread_id if log else None
         return await (self._continue(mail, by, thread_id) if thread_id else self._launch(mail, by))
 
     async def _place(self, mail: Mail) -> _Place | None:
@@ -234,12 +245,26 @@ class EmailDesk:
         await self._notify(mail.sender, mail.subject, text, about=rule, seed=mail.digest, trail=mail.trail)
         return "refused"
 
-    async def _thread_above(self, mail: Mail) -> ThreadId | None:
-        """The thread of the mails that this one replies to (EM8)."""
-        for message_id in mail.parents[:20]:
+    async def _is_command(self, mail: Mail, by: Actor, log: Log | None) -> bool:
+        """Whether it asked the bot itself something; then it is answered, with one mail."""
+        whole = mail.reply.strip()
+        if not whole and not mail.text.strip() and not mail.parents:
+            whole = mail.subject  # nothing but a subject, and that their own
+        if mail.forwarded or not whole:
+            return False
+        place = Where(_deliveries(mail)[-1], log.thread_id if log else "")
+        answer = await self._commands.answer(whole, by, place)
+        if answer and answer.text:
+            subject = mail.subject or "Switchboard"
+            self._send(mail.sender, subject, answer.text, seed=f"command:{mail.digest}", trail=mail.trail)
+        return answer is not None
+
+    async def _log_above(self, mail: Mail) -> Log | None:
+        """The thread of the mails that this one replies to (EM8); nobody's unproven word is looked up."""
+        for message_id in mail.parents[:20] if mail.authentication == "pass" else ():
             thread_id = await self._store.logs.bound_to(_mail_id(message_id))
             if thread_id:
-                return thread_id
+                return await self._store.logs.load(thread_id)
         return None
 
     async def _continue(self, mail: Mail, by: Actor, thread_id: ThreadId) -> Taken:
@@ -290,9 +315,10 @@ class EmailDesk:
 
     async def _notify(self, to: str, subject: str, text: str, *, about: str, seed: str, trail: str = "") -> None:
         """A receipt outside of any thread: at most one an hour to somebody about one thing (EM16). Best effort."""
-        if await self._store.rates.add(f"receipt:{to}:{about}", _HOUR) > 1:
-            return
+        if await self._store.rates.add(f"receipt:{to}:{about}", _HOUR) == 1:
+            self._send(to, subject, text, seed=seed, trail=trail)
 
+    def _send(self, to: str, subject: str, text: str, *, seed: str, trail: str) -> None:
         async def send() -> None:
             try:
                 await self._channel.notice(to, cut(subject, 200), text, in_reply_to=read_trail(trail), seed=seed)

@@ -10,14 +10,18 @@ from typing import Any
 
 import structlog
 
+from bot.core.commands import read_command
 from bot.core.decide import Attempt, Verdict
 from bot.core.events import DecisionMade
+from bot.core.hearing import is_heard
 from bot.core.people import Actor, People
 from bot.core.protocols import DeliveryError
 from bot.core.state import RequestState
 from bot.core.values import RequestId, ThreadId
+from bot.desks.commands import Commands, Where
 from bot.runtime.inbox import Inbound, Inbox, UnknownThread
 from channels.slack.client import SlackChannel
+from channels.slack.mrkdwn import escape
 from channels.slack.receive import SlackClick, SlackMessage, SlackSubmission, SlackUser, conversation_of, place_of
 from channels.slack.render import Place, ask_modal, deny_modal, edit_modal, read_metadata
 
@@ -28,16 +32,28 @@ _STRANGER = (
 )
 _VERDICTS: dict[str, Verdict] = {"approve": "approve", "deny": "deny", "ask": "ask", "edit": "edit"}
 _DIALOGS = frozenset({"deny", "ask", "edit"})
+_NO_COMMAND = (
+    "That is no command; help lists them. For anything else mention me in a channel, or write me a direct message."
+)
 _UNKNOWN_CARD = "I do not know this card any more. Please ask again in a new message."
 
 
 class SlackDesk:
     """Takes Slack's input in."""
 
-    def __init__(self, inbox: Inbox, channel: SlackChannel, people: Callable[[], People], *, first_agent: str) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        channel: SlackChannel,
+        people: Callable[[], People],
+        commands: Commands,
+        *,
+        first_agent: str,
+    ) -> None:
         self._inbox = inbox
         self._channel = channel
         self._people = people
+        self._commands = commands
         self._first_agent = first_agent
         self._notices: set[asyncio.Task[None]] = set()
         self._told: deque[str] = deque(maxlen=100)
@@ -45,11 +61,13 @@ class SlackDesk:
     async def message(self, message: SlackMessage) -> None:
         """Start or continue a thread. Raises StoreUnavailable."""
         by = self._actor(message.user)
-        if by.kind == "unknown":
-            # A stranger's words never reach a model, and nothing of theirs is kept.
+        if by.kind == "unknown" and not await self._is_heard(by, message):
+            # Words of a stranger whom no policy lets in never reach a model, and nothing of theirs is kept.
             if message.addressed or await self._inbox.takes_part(message.conversation):
                 self._tell(message)
                 logger.info("stranger_refused", address=by.address)
+            return
+        if await self._is_command(message, by):
             return
         inbound = Inbound(
             conversation=message.conversation,
@@ -106,14 +124,41 @@ class SlackDesk:
             self._notice(self._channel.whisper(meta["channel"], "", submission.user.id, _UNKNOWN_CARD))
 
     async def command(self, body: Mapping[str, Any]) -> str:
-        """There are none yet: say how to reach the bot instead."""
-        del body
-        return "Mention me in a channel, or write me a direct message: for example “what is on production?”"
+        """A slash command: what it answers is shown to that person alone. Raises StoreUnavailable."""
+        team, user_id, name, text, trigger_id = (
+            _text(body, key) for key in ("team_id", "user_id", "user_name", "text", "trigger_id")
+        )
+        by = self._actor(SlackUser(team, user_id, name or user_id, external=False))
+        if not is_heard(by, self._people()):
+            return escape(_STRANGER.format(id=f"{team}/{user_id}"))
+        answer = await self._commands.answer(text.strip() or "help", by, Where(f"slack:command:{trigger_id}"))
+        return escape(answer.text) if answer else _NO_COMMAND
 
     async def close(self) -> None:
         """Let the notices that are under way get out."""
         if self._notices:
             await asyncio.wait(self._notices, timeout=5)
+
+    async def _is_heard(self, by: Actor, message: SlackMessage) -> bool:
+        people = self._people()
+        if not is_heard(by, people):
+            return False
+        try:
+            return is_heard(by, people, await self._inbox.log(await self._inbox.thread_of(message.conversation)))
+        except UnknownThread:
+            return True
+
+    async def _is_command(self, message: SlackMessage, by: Actor) -> bool:
+        """Whether it asked the bot itself something; then it is answered, to that person alone."""
+        if read_command(message.text) is None:
+            return False
+        if not (message.addressed or await self._inbox.takes_part(message.conversation)):
+            return False  # two people talking to each other
+        thread_id = await self._inbox.thread_of(message.conversation) if message.in_thread else ""
+        answer = await self._commands.answer(message.text, by, Where(message.deliveries[0], thread_id, shared=True))
+        if answer and answer.text:
+            self._whisper(message, answer.text)
+        return answer is not None
 
     async def _attempt(self, thread_id: ThreadId, click: SlackClick, by: Actor) -> Attempt | None:
         verdict = _VERDICTS.get(click.action)
@@ -180,10 +225,12 @@ class SlackDesk:
             return  # of a mention we hear twice (SL7), and nothing of a stranger is in the store
         self._told.append(message.deliveries[0])
         user = message.user
-        text = _STRANGER.format(id=f"{user.team}/{user.id}")
+        self._whisper(message, _STRANGER.format(id=f"{user.team}/{user.id}"))
+
+    def _whisper(self, message: SlackMessage, text: str) -> None:
         # Slack shows an ephemeral reply only in a thread that has replies already.
         root_ts = place_of(message.conversation)[1] if message.in_thread else ""
-        self._notice(self._channel.whisper(message.channel, root_ts, user.id, text))
+        self._notice(self._channel.whisper(message.channel, root_ts, message.user.id, text))
 
     def _notice(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send without making Slack wait. Best effort: nothing has happened that it would have to report."""
@@ -197,3 +244,9 @@ class SlackDesk:
         task = asyncio.create_task(send())
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key)
+    # JSON, which Socket Mode brings, can carry half a character, which nothing after us could store.
+    return value.encode("utf-8", "ignore").decode() if isinstance(value, str) else ""

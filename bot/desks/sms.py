@@ -14,11 +14,13 @@ from typing import Literal
 import structlog
 
 from bot.core.decide import Attempt
+from bot.core.hearing import is_heard
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
 from bot.core.reading import match_choice, read_question
 from bot.core.state import RequestState
 from bot.core.wording import cut, is_bare_decision
+from bot.desks.commands import Commands, Where
 from bot.runtime.inbox import Inbound, Inbox, ThreadFull, UnknownThread
 from bot.runtime.store import CodeOwner, Store
 from channels.sms.client import SmsChannel
@@ -34,7 +36,9 @@ from channels.sms.receive import (
 
 logger = structlog.get_logger(__name__)
 
-Taken = Literal["launched", "continued", "decided", "refused", "listed", "silent", "opted_out", "opted_in", "duplicate"]
+Taken = Literal[
+    "launched", "continued", "decided", "refused", "listed", "answered", "silent", "opted_out", "opted_in", "duplicate"
+]
 _HOUR, _DAY, _SEEN = timedelta(hours=1), timedelta(days=1), timedelta(days=3)
 _WRONG_CODES = 5
 _SILENCE = timedelta(hours=1)
@@ -66,6 +70,7 @@ class SmsDesk:
         channel: SmsChannel,
         people: Callable[[], People],
         store: Store,
+        commands: Commands,
         *,
         caps: Caps,
         clock: Clock,
@@ -75,6 +80,7 @@ class SmsDesk:
         self._channel = channel
         self._people = people
         self._store = store
+        self._commands = commands
         self._caps = caps
         self._clock = clock
         self._first_agent = first_agent
@@ -112,7 +118,7 @@ class SmsDesk:
     async def _text(self, text: SmsText) -> Taken:
         address = address_of(text.number)
         by = self._people().actor(address, name=text.number, authenticated_by="twilio-signature")
-        if by.kind == "unknown":  # SM7: no agent, and no answer
+        if not is_heard(by, self._people()):  # SM7: no agent, and no answer
             await self._inbox.refuse(address, "SM7", "not a number of anybody known", source=text.sid)
             return "silent"
         if text.opt == "stop":
@@ -122,6 +128,13 @@ class SmsDesk:
         if await self._store.rates.recent(f"codes:{address}", _HOUR) >= _WRONG_CODES:  # SM5
             await self._inbox.refuse(address, "SM5", "locked after wrong codes", source=text.sid)
             return "silent"
+        place = Where(f"sms:{text.sid}", await self._inbox.thread_of(conversation_of(text.number)))
+        if answer := await self._commands.answer(text.text, by, place):
+            if answer.text:
+                self._notify(text.number, answer.text)
+            return "answered"
+        if by.kind == "unknown":  # never decides: what they say goes on with what they asked
+            return await self._message(text, by)
         return await self._routed(text, by)
 
     async def _routed(self, text: SmsText, by: Actor) -> Taken:

@@ -19,6 +19,7 @@ from bot.core import events as e
 from bot.core.agent import Agent
 from bot.core.log import Log
 from bot.core.people import People
+from bot.core.policies import Policies
 from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
@@ -50,7 +51,9 @@ class Perform:
         people: Callable[[], People],
         clock: Clock,
         place: str,
+        policies: Callable[[], Policies] = Policies,
     ) -> None:
+        """`policies` stand over what tools say of their own calls; without them, that holds."""
         self._store = store
         self._model = model
         self._agents = agents
@@ -59,6 +62,7 @@ class Perform:
         self._people = people
         self._clock = clock
         self._place = place
+        self._policies = policies
 
     def agent_of(self, log: Log) -> Agent:
         """The agent that has the thread; the first one, where it no longer exists."""
@@ -181,6 +185,8 @@ class Perform:
             return self._failed(call, ToolError(f"Invalid arguments: {error.errors(include_url=False)}"), 0.0)
         except Exception as error:  # noqa: BLE001 as in run_tool
             return self._failed(call, ToolError(f"{type(error).__name__}: {error}"), 0.0)
+        ruling = self._policies().resolve(tool.name, prepared.arguments, prepared.ruling)
+        prepared = prepared.model_copy(update={"ruling": ruling})
         return e.CallPrepared(at=self._clock.now(), call_id=call.id, prepared=prepared)
 
     def _start(self, call: Call, log: Log, at: datetime) -> e.Event:
