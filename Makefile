@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: dev test check format clean
 
-dev: .venv/run.stamp  ## the whole bot with a simulated Slack, on this machine (ARGS="--port 9000" for another port)
+dev: .venv/run.stamp  ## the whole bot with a simulated Slack, mailbox and phone (ARGS="--port 9000" for another port)
 	@$(BIN)/bot dev $(ARGS)
 
 test: .venv/dev.stamp  ## the tests, on a real Redis (a bundled one where there is none)

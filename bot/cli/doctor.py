@@ -15,12 +15,14 @@ from agents.deploy import environments
 from agents.deploy.environments import ConfigurationError
 from agents.deploy.repository import Repository, RepositoryError
 from bot.cli.board import Board, assemble
+from bot.cli.mail import imap_place
 from bot.cli.people import known_agents
 from bot.core.protocols import DeliveryError, ModelError, StoreUnavailable
 from bot.runtime.people_file import PeopleFile, PeopleFileError
 from bot.runtime.policy_file import PolicyFile, PolicyFileError
 from bot.runtime.private_server import NoServer, reachable_redis, server_binary
 from bot.settings import Settings, load_settings
+from channels.email.client.imap import ImapMailbox, MailboxError
 
 console = Console()
 _MARKS = {"ok": "[green]✓[/]", "off": "[dim]–[/]", "warn": "[yellow]![/]", "bad": "[red]✗[/]"}
@@ -36,7 +38,7 @@ class Finding:
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the set-up: Redis, Slack, the model, people, policies, the deploy file, the API's keys.
+    """Check the set-up: Redis, Slack, mail, SMS, the model, people, policies, the deploy file, the API's keys.
 
     It changes no setting; where there is no REDIS_URL, it starts the private Redis in DATA_DIR for a moment.
 
@@ -125,6 +127,17 @@ async def _email(board: Board) -> list[Finding]:
     if not settings.public_url:
         found.append(Finding("warn", "Email", "PUBLIC_URL is not set, so mails have no link to decide with"))
     return found
+
+
+async def _imap(settings: Settings) -> Finding:
+    async def take(_: object) -> None:
+        """Nothing is taken in: only the way is tried."""
+
+    try:
+        await ImapMailbox(imap_place(settings), take).ping()
+    except MailboxError as error:
+        return Finding("bad", "IMAP", f"{settings.imap_host}:{settings.imap_port}: {error}")
+    return Finding("ok", "IMAP", f"{settings.imap_username} at {settings.imap_host}")
 
 
 def _ways_in(ways: list[str]) -> str:

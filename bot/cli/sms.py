@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from datetime import timedelta
 
 import structlog
 import typer
 
 from bot.cli.board import Board, assemble
+from bot.cli.waiting import be_off, stop_event
 from bot.core.protocols import DeliveryError, StoreUnavailable
 from bot.logs import set_up_logging
 from bot.runtime.private_server import reachable_redis
@@ -29,19 +29,15 @@ def sms(context: typer.Context) -> None:
     """
     settings = load_settings()
     set_up_logging(settings.log_level, process="sms")
+    if not settings.sms_is_on:
+        be_off("sms_is_off", "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_FROM_NUMBER and PUBLIC_URL")
+        return
     with reachable_redis(settings.redis_url, settings.data_dir) as url:
         asyncio.run(_watch(assemble(context, settings, url)))
 
 
 async def _watch(board: Board) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if board.desks.sms is None:
-        # In a Procfile a process that ends takes the others with it.
-        hint = "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_FROM_NUMBER and PUBLIC_URL"
-        logger.warning("sms_is_off", hint=hint)
+    stop = stop_event()
     try:
         while not stop.is_set():
             await pick_up(board)
@@ -60,7 +56,10 @@ async def pick_up(board: Board) -> int:
         return 0
     new = 0
     try:
-        for text in await channel.recent_inbound(board.clock.now() - _BACK):
+        texts = await channel.recent_inbound(board.clock.now() - _BACK)
+        for place, text in enumerate(texts):
+            if text.opt == "stop" and any(one.opt == "start" and one.number == text.number for one in texts[place:]):
+                continue  # they have come back since
             new += await desk.text(text) != "duplicate"
     except (DeliveryError, StoreUnavailable) as error:
         logger.warning("texts_not_read", error=str(error))

@@ -322,9 +322,13 @@ class PostReported(Recorded):
 
     type: Literal["post_reported"] = "post_reported"
     post_id: PostId
+    ref: str = ""
+    """Which sending it is about, where the channel says so; empty: whatever was sent last."""
     outcome: Literal["delivered", "undeliverable", "failed", "retry"]
     """`failed`: it did not arrive. `undeliverable`: nothing will at this address. `retry`: send it once more."""
     detail: str = ""
+    retry_at: datetime | None = None
+    """When to send it once more."""
 
 
 class InboundRefused(Recorded):

@@ -309,13 +309,15 @@ def _post_failed(state: ThreadState, post: Post, event: e.PostFailed) -> ThreadS
 
 def _reported(state: ThreadState, post: Post, event: e.PostReported) -> ThreadState:
     """What became of a post on its way. A report that comes late or twice changes nothing (SM11)."""
-    if not post.ref:
+    stale = bool(event.ref) and (event.ref != post.ref or not post.tracked)
+    if not post.ref or stale:
         return state
     again = event.outcome == "undeliverable" or (event.outcome == "retry" and not post.resent)
     if not again:
         return _kept(state, replace(post, tracked=False))
     # Sent anew: the outbox knows by now which addresses are of no use, and takes another one of the same person.
-    return state.with_post(replace(post, ref=None, shown="", to="", tracked=False, resent=True))
+    anew = replace(post, ref=None, shown="", to="", tracked=False, resent=True, blocked=event.retry_at is not None)
+    return state.with_post(anew)
 
 
 def _kept(state: ThreadState, post: Post) -> ThreadState:

@@ -119,7 +119,7 @@ def _doubt(state: ThreadState, call: Call) -> x.RequestDraft:
         format="multiple_choice",
         choices=(b.IT_RAN, b.IT_FAILED, b.IT_DID_NOT_RUN),
         # Whoever may approve the call may say what became of it; four eyes do not matter for a report.
-        rule=ApprovalRule(risk=rule.risk, roles=rule.roles, life_seconds=None) if rule else None,
+        rule=ApprovalRule(risk=rule.risk, roles=rule.roles, persons=rule.persons, life_seconds=None) if rule else None,
         life_seconds=None,
     )
 

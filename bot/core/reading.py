@@ -18,6 +18,7 @@ MAX_COMMENT = 1000
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LONGEST_LINE = 200
 """No list has a word or a choice as long as this; a longer line is not even compared."""
+_LONGEST_REST = 20_000
 _DOUBT = ("..", "~~", "?")
 _NUMBER = re.compile(r"(?:#\s?)?(\d{1,3})[.)]?|\((\d{1,3})\)")
 
@@ -39,6 +40,9 @@ def read_decision(text: str) -> Decision:
     """The decision that the first non-blank line of a text makes. Quoted parts must be gone from it already (EM13)."""
     line, rest = _first_line(text)
     words = "" if _is_doubtful(line) else _comparable(line)
+    below = {_comparable(one) for one in _LINE_BREAK.split(rest[:_LONGEST_REST])}
+    if (words in APPROVE_WORDS and below & DENY_WORDS) or (words in DENY_WORDS and below & APPROVE_WORDS):
+        return NO_DECISION  # both words: nobody can tell which one was meant last
     if words in APPROVE_WORDS:
         return Decision("approve", cut(rest.strip(), MAX_COMMENT))
     if words in DENY_WORDS:

@@ -29,7 +29,7 @@ def timers_of(event: e.Event) -> tuple[Timer, ...]:
             return _of_request(request, event.at, request.expires_at)
         case e.ModelFailed(retry_at=at) if at:
             return (Timer("model", at, e.ModelRetryDue(at=at)),)
-        case e.PostFailed(retry_at=at) if at:
+        case e.PostFailed(retry_at=at) | e.PostReported(retry_at=at) if at:
             return (Timer(f"post:{event.post_id}", at, e.PostRetryDue(at=at, post_id=event.post_id)),)
         case e.PostHeld(until=at):
             return (Timer(f"post:{event.post_id}", at, e.PostRetryDue(at=at, post_id=event.post_id)),)

@@ -110,7 +110,8 @@ class EmailDesk:
 
     async def _unusable(self, mail: Unusable) -> Taken:
         await self._refuse(mail.sender, mail.rule, mail.why, source=f"{mail.message_id} {mail.digest}")
-        if mail.kind == "too_large" and self._people().at(_address(mail.sender)):
+        known = self._people().at(_address(mail.sender)) is not None and mail.authentication == "pass"
+        if mail.kind == "too_large" and known:
             await self._notify(mail.sender, "Too large", _TOO_LARGE, about="too_large", seed=mail.digest)
             return "refused"
         return "silent"

@@ -108,7 +108,7 @@ class SmsDesk:
         if outcome == "undeliverable":
             await self._store.addresses.turn_off(log.recipient_of(report.post_id), f"texts do not arrive ({detail})")
         known = "failed" if outcome == "filtered" else outcome
-        await self._report(report.post_id, known, detail, delivery=f"status:{report.sid}:{known}")
+        await self._report(report.post_id, known, detail, ref=report.sid, delivery=f"status:{report.sid}:{known}")
 
     async def close(self) -> None:
         """Let the texts that are under way get out."""
@@ -153,7 +153,7 @@ class SmsDesk:
             only = questions[0]
             return await self._decide(text, by, only.owner, _attempt(text, intent, by, only.request))
         if pending and (bare or len(questions) > 1):
-            return self._listed(text, pending)
+            return self._listed(text, pending) if await self._is_first(text) else "duplicate"
         return await self._message(text, by)
 
     async def _decide(self, text: SmsText, by: Actor, owner: CodeOwner, attempt: Attempt) -> Taken:
@@ -164,6 +164,8 @@ class SmsDesk:
         return "decided" if event.type == "decision_made" else "refused"
 
     async def _wrong_code(self, text: SmsText, by: Actor) -> Taken:
+        if not await self._is_first(text):
+            return "duplicate"
         wrong = await self._store.rates.add(f"codes:{by.address}", _HOUR)
         locked = wrong >= _WRONG_CODES
         why = "locked after wrong codes" if locked else "wrong code"
@@ -204,14 +206,19 @@ class SmsDesk:
         return known.get(received.outcome, "refused")
 
     async def _within_caps(self, text: SmsText, by: Actor) -> bool:
-        own = await self._store.rates.add(f"texts:{by.address}", _DAY)
-        total = await self._store.rates.add("texts", _DAY)
+        count = self._store.rates.add if await self._is_first(text) else self._store.rates.recent
+        own = await count(f"texts:{by.address}", _DAY)
+        total = await count("texts", _DAY)
         if own <= self._caps.per_number and total <= self._caps.total:
             return True
         await self._inbox.refuse(by.address, "SM7", "over the daily cap", source=text.sid)
         if await self._store.rates.add(f"cap:{by.address}", _DAY) == 1:
             self._notify(text.number, "That is more texts than I take in a day. Decisions with a code still count.")
         return False
+
+    async def _is_first(self, text: SmsText) -> bool:
+        """Whether this text was not counted or answered yet, by this delivery or one beside it."""
+        return await self._store.rates.add(f"counted:{text.sid}", _SEEN) == 1
 
     async def _opted_out(self, address: Address, text: SmsText) -> Taken:
         """A STOP never denies: whoever is asked at this number is asked elsewhere (SM4)."""
@@ -230,9 +237,10 @@ class SmsDesk:
         detail: str,
         *,
         delivery: str,
+        ref: str = "",
     ) -> None:
         try:
-            await self._inbox.report(post_id, outcome, detail, deliveries=(delivery,))
+            await self._inbox.report(post_id, outcome, detail, ref=ref, deliveries=(delivery,))
         except (UnknownThread, ThreadFull):
             logger.info("report_of_no_thread", post=post_id)
 

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import BaseModel
@@ -37,6 +38,8 @@ MAX_MESSAGE_CHARACTERS = 40_000
 MAX_LOG_LENGTH = 5_000
 """Events after which a thread takes no more messages: what comes from outside is bounded."""
 
+RESEND_AFTER = timedelta(minutes=5)
+"""A phone that is off, or a carrier that is overloaded, is left alone for a while."""
 REFUSED = "refused-"
 """Begins the ids of logs that no thread is behind: what was refused at the door, one for each channel and day."""
 
@@ -174,20 +177,26 @@ class Inbox:
         return await self._store.load(thread_id)
 
     async def decide(
-        self, thread_id: ThreadId, attempt: Attempt, *, deliveries: Sequence[str] = ()
+        self, thread_id: ThreadId, attempt: Attempt, *, deliveries: Sequence[str] = (), once: Sequence[str] = ()
     ) -> tuple[Log, DecisionMade | DecisionRefused | None]:
         """Judge and record a decision; the compare-and-set is the append itself (AP2).
 
-        The event is None for a duplicate delivery. Raises UnknownThread, StoreUnavailable.
+        `once`: as `deliveries`, but used up only by a decision that counts. The event is None for a duplicate. Raises
+        UnknownThread, StoreUnavailable.
         """
         log = await self.log(thread_id)
         while True:
             event = judge(log.state, attempt, self._people(), self._clock.now())
-            # A refusal stays true whatever else arrives, as final states are final; a decision must be judged anew.
-            expect = len(log) if isinstance(event, DecisionMade) else None
-            limit = None if isinstance(event, DecisionMade) else MAX_LOG_LENGTH
+            # A refusal stays true whatever else arrives, as final states are final; a decision must be judged anew, and
+            # so must the question whether somebody was told already.
+            counts = isinstance(event, DecisionMade)
+            anew = counts or (attempt.receipt == "hourly" and event.receipt)
             appended = await self._store.receive(
-                thread_id, (event,), deliveries=deliveries, expect=expect, max_length=limit
+                thread_id,
+                (event,),
+                deliveries=(*deliveries, *once) if counts else deliveries,
+                expect=len(log) if anew else None,
+                max_length=None if counts else MAX_LOG_LENGTH,
             )
             if appended.outcome == "duplicate":
                 return await self._store.refresh(log), None
@@ -221,12 +230,16 @@ class Inbox:
         return judge(log.state, attempt, self._people(), self._clock.now())
 
     async def report(
-        self, post_id: PostId, outcome: ReportedOutcome, detail: str, *, deliveries: Sequence[str] = ()
+        self, post_id: PostId, outcome: ReportedOutcome, detail: str, *, ref: str = "", deliveries: Sequence[str] = ()
     ) -> None:
         """What became of a post that had been sent. Raises UnknownThread, ThreadFull."""
         thread_id = post_id.partition(":")[0]
         await self.log(thread_id)
-        reported = PostReported(at=self._clock.now(), post_id=post_id, outcome=outcome, detail=detail[:300])
+        at = self._clock.now()
+        retry_at = at + RESEND_AFTER if outcome == "retry" else None
+        reported = PostReported(
+            at=at, post_id=post_id, ref=ref, outcome=outcome, detail=detail[:300], retry_at=retry_at
+        )
         await self._from_outside(thread_id, (reported,), deliveries)
 
     async def refuse(self, address: Address, rule: str, why: str, *, source: str = "") -> None:

@@ -125,7 +125,8 @@ class Outbox:
         ref = None if moved else post.ref
         artifact = view.artifact.name if isinstance(view, CardView) and view.artifact else ""
         shown = isinstance(view, SayView | CardView)
-        decidable = isinstance(view, CardView) and view.may_decide(way.to)
+        withdrawable = isinstance(view, CardView) and view.kind == "approval" and way.to == log.state.owner
+        decidable = isinstance(view, CardView) and (view.may_decide(way.to) or (view.open and withdrawable))
         return Outgoing(
             post_id=post.id,
             conversation=way.conversation,

@@ -19,7 +19,7 @@ from fastapi.responses import RedirectResponse
 from jinja2 import Environment, select_autoescape
 
 from bot.core.decide import Attempt, Verdict
-from bot.core.events import DecisionRefused
+from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.log import Log
 from bot.core.people import Actor, People
 from bot.core.protocols import Clock
@@ -36,6 +36,7 @@ _TEMPLATE = Environment(autoescape=select_autoescape(default=True), trim_blocks=
     (files("bot.web") / "templates" / "decide.html").read_text(encoding="utf-8")
 )
 _MAX_BODY_BYTES = 32 * 1024
+_MAX_FIELDS = 40
 _MAX_REASON, _MAX_ANSWER = 1_000, 4_000
 _GONE = "This link is not valid, or it has run out. Nothing was decided."
 
@@ -48,6 +49,16 @@ class _Visit:
     log: Log
     one: RequestState
     by: Actor
+
+    @property
+    def is_used(self) -> bool:
+        """Whether its person has decided with it: a link counts once (EM20)."""
+        return any(
+            isinstance(event, DecisionMade)
+            and (event.request_id, event.by.address) == (self.one.request.id, self.by.address)
+            and event.by.authenticated_by == self.by.authenticated_by
+            for event in self.log.events
+        )
 
     @property
     def delivery(self) -> str:
@@ -84,24 +95,32 @@ def decide_page(inbox: Inbox, people: Callable[[], People], tokens: Tokens, cloc
     @router.post("/decide/{token}")
     async def decide(token: str, request: Request) -> Response:
         there = await visit(token)
-        form = parse_qs(
-            (await bounded_body(request, _MAX_BODY_BYTES)).decode("utf-8", "replace"),
-            max_num_fields=40,
-            keep_blank_values=True,
-        )
+        if there.is_used:
+            return _shown(there)
         try:
-            attempt = _attempt(inbox, there, {key: values[0] for key, values in form.items()})
+            attempt = _attempt(inbox, there, _form(await bounded_body(request, _MAX_BODY_BYTES)))
         except ValueError as error:
             return await _page(inbox, there, problem=f"Nothing was decided: {error}.", status=422)
-        _, event = await inbox.decide(there.log.thread_id, attempt, deliveries=(there.delivery,))
+        _, event = await inbox.decide(there.log.thread_id, attempt, once=(there.delivery,))
         outcome = event.type if event else "duplicate"
         logger.info("page_decision", outcome=outcome, verdict=attempt.verdict, by=there.by.id)
         if isinstance(event, DecisionRefused):
             return await _page(inbox, await visit(token), problem=event.why, status=409)
-        return RedirectResponse(f"/decide/{there.claim.token}", status_code=303, headers=_HEADERS)
+        return _shown(there)
 
     del show, decide  # the router keeps them
     return router
+
+
+def _shown(there: _Visit) -> Response:
+    """Off to the page, which tells the outcome; reloading it presses nothing."""
+    return RedirectResponse(f"/decide/{there.claim.token}", status_code=303, headers=_HEADERS)
+
+
+def _form(body: bytes) -> dict[str, str]:
+    """What was sent. Raises ValueError where it has more fields than the page."""
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MAX_FIELDS, keep_blank_values=True)
+    return {key: values[0] for key, values in fields.items()}
 
 
 def _attempt(inbox: Inbox, there: _Visit, form: dict[str, str]) -> Attempt:
@@ -131,7 +150,8 @@ async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int =
     view = view_of(there.log.state, Post(there.claim.post_id, RequestCard(request.id)))
     assert isinstance(view, CardView)  # noqa: S101 a request's card is one
     refusals: dict[str, str] = {}
-    if view.open:
+    used = view.open and there.is_used
+    if view.open and not used:
         verdicts: tuple[Verdict, ...] = (
             ("approve", "deny", "ask", "edit") if request.kind == "approval" else ("answer",)
         )
@@ -142,7 +162,9 @@ async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int =
                 refusals[verdict] = event.why
     nonce = secrets.token_urlsafe(16)
     until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC" if request.expires_at else ""
-    html = _TEMPLATE.render(view=view, me=there.by.name, refusals=refusals, problem=problem, until=until, nonce=nonce)
+    html = _TEMPLATE.render(
+        view=view, me=there.by.name, refusals=refusals, problem=problem, used=used, until=until, nonce=nonce
+    )
     csp = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     return Response(
         html,

@@ -46,8 +46,8 @@ def email_routes(
 ) -> APIRouter:
     """The routes. What is not set up answers 404 and says what is missing.
 
-    `take` raises StoreUnavailable, which goes on to the application. `seen` notes a token of Mailgun and tells whether
-    it was there before.
+    `take` raises StoreUnavailable, which goes on to the application. `seen` notes a name, such as `mailgun:<token>`,
+    for at least twice the age that a signature may have, and tells whether it was there before; it raises the same.
     """
     router = APIRouter(include_in_schema=False)
     desk = _Reception(postmark_logins, sendgrid_keys, mailgun_keys, seen, now)
@@ -113,10 +113,13 @@ class _Reception:
 
     async def from_mailgun(self, request: Request) -> RawMail:
         body = await bounded_body(request, mailgun.MAX_BODY_BYTES)
-        fields = read_form(body, request.headers.get("content-type", ""))  # the signature is one of them
+        try:
+            fields = read_form(body, request.headers.get("content-type", ""))
+        except Malformed as error:  # the signature is one of the fields
+            raise Refused("there is no form that could hold a signature") from error
         token = verify_mailgun(fields, self.mailgun_keys, self.now())
         mail = read_mailgun(fields)
-        if await self.seen(token):
+        if await self.seen(f"mailgun:{token}"):
             raise Refused("the token was used before")
         return mail
 

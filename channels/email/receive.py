@@ -112,6 +112,7 @@ class Unusable:
     message_id: str
     digest: str
     tokens: tuple[str, ...]
+    authentication: Authentication = "none"
 
 
 def read_mail(record: RawMail, own: OwnMail) -> Mail | Bounce | Unusable:
@@ -166,8 +167,10 @@ class _Opened:
 
     def unusable(self, kind: Unreadable, rule: str, why: str) -> Unusable:
         sender = read_sender(self.headers)
-        address = "" if isinstance(sender, str) else sender.address
-        return Unusable(kind, rule, why, address, self.message_id, self.digest, self.tokens())
+        if isinstance(sender, str):
+            return Unusable(kind, rule, why, "", self.message_id, self.digest, self.tokens())
+        proven, _ = authenticated(self.record, self.headers, sender, self.own.authserv_id)
+        return Unusable(kind, rule, why, sender.address, self.message_id, self.digest, self.tokens(), proven)
 
 
 def _content(record: RawMail, headers: Headers, body: int) -> tuple[Content | None, str]:

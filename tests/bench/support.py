@@ -115,7 +115,9 @@ class Bench:
 
     async def over(self) -> Log:
         """The newest thread's log, once its run is over and everything was sent."""
-        log = await self.until(lambda log: log.state.status == "finished" and all(p.shown for p in log.state.posts.values()))
+        log = await self.until(
+            lambda log: log.state.status == "finished" and all(post.shown for post in log.state.posts.values())
+        )
         await self.settled_texts()
         return log
 
@@ -249,9 +251,11 @@ async def _listening(board: Switchboard, office: SimulatedMail | None) -> AsyncG
     listener = MailListener(desk.take, BOT_ADDRESS, port=0)
     await listener.start()
     office.bot_port = listener.port
-    yield
-    office.bot_port = None
-    await listener.close()
+    try:
+        yield
+    finally:
+        office.bot_port = None
+        await listener.close()
 
 
 def bench_settings(redis_url: str, data_dir: Path, sample: Sample, slack: SimulatedSlack, **more: object) -> Settings:

@@ -85,7 +85,7 @@ def test_without_a_command_it_teaches_where_to_begin(bot: Shell) -> None:
         (["dev"], ["simulated Slack", "DATA_DIR", "Ctrl-C", "--port", "--simulated", "SLACK_BOT_TOKEN"]),
         (["web"], ["webhooks", "/docs", "PORT", "Any number"]),
         (["worker"], ["ask the model", "Any number", "SIGTERM"]),
-        (["doctor"], ["Redis, Slack, the model", "changes", "Exit code 1"]),
+        (["doctor"], ["Redis, Slack, mail, SMS, the model", "changes", "Exit code 1"]),
         (["launch"], ["what is on production?", "bot threads show", "bot worker", "--agent"]),
         (["api-key"], ["API_KEYS", "person's id"]),
         (["threads"], ["list", "show", "waits for"]),
@@ -346,7 +346,8 @@ def test_the_doctor_tells_each_mistake_beside_what_works(
     assert line(text, subject).startswith("✗")
     assert says in line(text, subject)
     assert text.count("✗") == 1
-    assert {one[2:].split()[0] for one in text.splitlines()} == {"Redis", "Slack", "Model", "People", "Deploy", "API"}
+    subjects = {one[2:].split()[0] for one in text.splitlines()}
+    assert subjects == {"Redis", "Slack", "Email", "SMS", "Model", "People", "Policy", "Deploy", "API"}
 
 
 @pytest.mark.usefixtures("sound")
@@ -411,8 +412,9 @@ def read_until(running: subprocess.Popen[str], wanted: Callable[[str], object], 
 
 
 def test_dev_starts_everything_and_finds_it_again(home: Path) -> None:
-    """The whole bot from one command: a page, an API, a worker; after Ctrl-C the next start has the thread still."""
+    """The whole bot from one command: pages, an API, a worker; after Ctrl-C the next start has everything still."""
     port, web = free_port(), free_port()
+    page, api = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{web}/api/threads"
     environment = {"PORT": str(web), "API_KEYS": f"ci:{hashlib.sha256(b'key').hexdigest()}"}
     headers = {"Authorization": "Bearer key"}
     seconds: list[float] = []
@@ -420,22 +422,51 @@ def test_dev_starts_everything_and_finds_it_again(home: Path) -> None:
     for start in (1, 2):
         begun = time.monotonic()
         with process("dev", "--port", str(port), **environment) as dev:
-            said = read_until(dev, lambda text: "Ctrl-C" in text, seconds=15)
+            said = read_until(dev, lambda text: "Ctrl-C" in text, seconds=25)
             seconds.append(time.monotonic() - begun)
-            assert f"Open http://127.0.0.1:{port}" in said
+            assert f"Open {page}\n" in said
+            for place in (f"chat   {page} ", f"mail   {page}/mail ", f"phone  {page}/phone "):
+                assert place in said
             assert f"api    http://127.0.0.1:{web}/docs" in said
             assert "scripted rules answer (set ANTHROPIC_API_KEY)" in said
-            assert httpx.get(f"http://127.0.0.1:{port}/").is_success
-            assert httpx.get(f"http://127.0.0.1:{web}/readyz").json()["channels"] == {"slack": True}
-            api = f"http://127.0.0.1:{web}/api/threads"
+            for path in ("/", "/mail", "/phone"):
+                assert httpx.get(f"{page}{path}").is_success
+            on = httpx.get(f"http://127.0.0.1:{web}/readyz").json()["channels"]
+            assert on == {"slack": True, "email": True, "sms": True}
             if start == 1:
                 body = {"message": "what is on production?"}
                 assert httpx.post(api, json=body, headers=headers).status_code == 201
-            listed.append([one["id"] for one in httpx.get(api, headers=headers).json()["threads"]])
+                ask = {"to": "bot@acme.example", "subject": "", "text": "what is on production?"}
+                act_on(page, "mail/send", {"from": "ana@acme.example", **ask})
+                act_on(page, "phone/send", {"from": "+12025550101", **ask})
+            answered_by_mail_and_text(page)
+            listed.append(sorted(one["id"] for one in httpx.get(api, headers=headers).json()["threads"]))
             dev.send_signal(signal.SIGINT)
             out, _ = dev.communicate(timeout=15)
             assert "Stopping" in out
             assert dev.returncode == 0
-    assert listed[0] == listed[1] != []
-    assert seconds[1] < seconds[0] + 1.0
+    assert listed[0] == listed[1]
+    assert len(listed[0]) == 3
+    assert seconds[1] < seconds[0] + 5.0  # nothing of the last run has to time out first
     assert not (home / "data" / "redis" / "redis.sock").exists()
+
+
+def act_on(page: str, path: str, body: dict[str, str]) -> None:
+    """Do something as a person, as the page does it."""
+    answer = httpx.post(f"{page}/{path}", json=body, headers={"Origin": page})
+    assert answer.json() == {"ok": True}
+
+
+def answered_by_mail_and_text(page: str) -> None:
+    """Wait until the bot's answers lie in the mailbox and on the phone."""
+    deadline = time.monotonic() + 15
+    while True:
+        mails, texts = httpx.get(f"{page}/mail/state").json()["mails"], httpx.get(f"{page}/phone/state").json()["texts"]
+        by_mail = [one["preview"] for one in mails if not one["sent"]]
+        by_text = [one["body"] for one in texts if not one["mine"] and one["status"] == "delivered"]
+        if by_mail and by_text:
+            break
+        assert time.monotonic() < deadline, (mails, texts)
+        time.sleep(0.1)
+    assert "production runs v1.3.2" in by_mail[0]
+    assert "production runs v1.3.2" in by_text[0]

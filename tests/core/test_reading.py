@@ -255,3 +255,9 @@ def test_a_choice_is_named_by_number_or_by_its_text(text: str, choices: tuple[st
 def test_casual_words_still_get_the_hint(text: str) -> None:
     """AP15: in a thread a casual yes is recognised, to say that it does not decide."""
     assert is_bare_decision(text)
+
+
+@pytest.mark.parametrize("text", ["APPROVE\nDENY", "approve\n\nNo.", "Deny\nbecause\napproved", "ja\nnein"])
+def test_both_words_are_no_decision(text: str) -> None:
+    """EM12: nobody can tell which of them was meant last."""
+    assert read_decision(text).verdict is None

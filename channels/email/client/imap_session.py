@@ -68,11 +68,12 @@ class _Client(vendor.IMAP4):
         protocol = _Protocol(loop, conn_lost_cb)
         protocol.news = asyncio.Event()
         self.protocol = protocol
-        self._client_task = loop.create_task(loop.create_connection(lambda: protocol, host, port, ssl=ssl_context))
+        self.connecting = loop.create_task(loop.create_connection(lambda: protocol, host, port, ssl=ssl_context))
+        self._client_task = self.connecting
 
     def drop(self) -> None:
         itself: Any = self  # aioimaplib's types say little
-        for task in (itself._client_task, *itself.tasks, *itself.protocol.tasks):
+        for task in (itself.connecting, *itself.tasks, *itself.protocol.tasks):
             task.cancel()
         if self.protocol.transport is not None:
             cast("asyncio.Transport", self.protocol.transport).abort()

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import cast
 
 import httpx
-from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
+from channels.simulating import Panel
 from channels.slack.simulator.acting import Acting
 from channels.slack.simulator.delivery import Deliveries
 from channels.slack.simulator.faults import Faults
@@ -30,7 +30,7 @@ from channels.slack.simulator.workspace import Workspace
 
 
 class SimulatedSlack(Acting):
-    """A stateful Slack counterpart. Serve `app` (see `serving.serve`) and set `events_url` to the app's address.
+    """A stateful Slack counterpart. Serve it with `serving.serve` and set `events_url` to the app's address.
 
     Tokens are made up unless given. `now` gives seconds since the epoch; `sleep` waits between retries. `ack_seconds`
     is Slack's patience with the app, `posts_per_second` the limit for each channel (None: unlimited, Slack: about 1).
@@ -90,14 +90,19 @@ class SimulatedSlack(Acting):
             sleep=sleep,
         )
         self.page = Page(self)
-        self.app = Starlette(
+        self.panel = Panel(
+            key="chat",
+            label="Chat",
+            path="/",
             routes=[
                 Route("/api/{method}", self.web_api.call, methods=["GET", "POST"]),
                 Route("/response/{key}", self.web_api.respond, methods=["POST"]),
                 Route("/upload/{key}", self.uploads.receive, methods=["POST"]),
                 WebSocketRoute("/link", self.sockets.endpoint),
                 *self.page.routes(),
-            ]
+            ],
+            arrived=self.page.arrived,
+            close=self.page.streams.close,
         )
 
     @property

@@ -1,96 +1,36 @@
-"""Runs a `SimulatedSlack` under uvicorn inside the current event loop, on loopback only.
-
-It installs no signal handlers: whoever starts it decides when it ends. Leaving the block stops everything it started.
-"""
+"""Runs a `SimulatedSlack` inside the current event loop, on loopback only. Leaving the block stops all it started."""
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
+from channels.simulating import Panel, serve_pages
 from channels.slack.simulator.app import SimulatedSlack
 from channels.slack.simulator.watching import Subscription
 from channels.slack.simulator.workspace import Workspace
 
-LOOPBACK = "127.0.0.1"
-
-
-class _CuttableProtocol(H11Protocol):
-    """Lets a response reach its connection (`request.state.transport`), for answers that are lost on the way."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, "transport": transport}
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves the process's signals alone and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @property
-    def port(self) -> int:
-        return self.servers[0].sockets[0].getsockname()[1]
-
 
 @asynccontextmanager
-async def serve(simulator: SimulatedSlack, port: int = 0) -> AsyncGenerator[str]:
+async def serve(simulator: SimulatedSlack, port: int = 0, *, beside: Sequence[Panel] = ()) -> AsyncGenerator[str]:
     """Serve until the block ends; gives the base URL, "http://127.0.0.1:8001" (0: any free port).
 
-    The Web API is at `simulator.api_url`, the page at `/`. Raises `OSError` when the port is taken.
+    The Web API is at `simulator.api_url`, the page at `/`, and those of `beside` where they say. Raises `OSError` when
+    the port is taken.
     """
-    config = uvicorn.Config(
-        simulator.app,
-        host=LOOPBACK,
-        port=port,
-        http=_CuttableProtocol,
-        ws="websockets-sansio",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=2,
-    )
-    server = _Server(config)
-    running = asyncio.create_task(_listen(server, port))
-    listening = asyncio.create_task(server.listening.wait())
-    await asyncio.wait({running, listening}, return_when=asyncio.FIRST_COMPLETED)
-    listening.cancel()
-    if running.done():
-        running.result()
-    simulator.base_url = f"http://{LOOPBACK}:{server.port}"
-    saving = _start_saving(simulator)
+    saving = None
     try:
-        yield simulator.base_url
+        async with serve_pages([simulator.panel, *beside], port) as base_url:
+            simulator.base_url = base_url
+            saving = _start_saving(simulator)
+            try:
+                yield base_url
+            finally:
+                await simulator.close_streams()
     finally:
-        await simulator.close_streams()
-        server.should_exit = True
-        await running
         await simulator.close()
         if saving:
             await saving
-
-
-async def _listen(server: _Server, port: int) -> None:
-    try:
-        await server.serve()
-    except SystemExit:
-        # uvicorn leaves the process when it cannot bind; inside somebody else's loop that is an error like any other.
-        raise OSError(f"port {port} on {LOOPBACK} is taken") from None
 
 
 def _start_saving(simulator: SimulatedSlack) -> asyncio.Task[None] | None:

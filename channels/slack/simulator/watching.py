@@ -6,7 +6,7 @@ one who gives a notice.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from channels.slack.simulator.records import Change, Json
 
@@ -36,19 +36,6 @@ class Subscription:
     def close(self) -> None:
         """End the iteration after what is already queued."""
         self._queue.put_nowait(None)
-
-    async def with_pauses(self, seconds: float) -> AsyncGenerator[Change | None]:
-        """The notices, and None whenever `seconds` went by without one."""
-        while True:
-            try:
-                async with asyncio.timeout(seconds):
-                    change = await self._queue.get()
-            except TimeoutError:
-                yield None
-                continue
-            if change is None:
-                return
-            yield change
 
     def __aiter__(self) -> "Subscription":
         return self

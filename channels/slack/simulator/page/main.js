@@ -1,14 +1,17 @@
 // The page: where one is, who one is, and how the parts come together.
 
 import { avatar, h, icon, link, reconcile, redraw } from "./dom.js";
+import { renderActing } from "./acting.js";
 import { composer } from "./composer.js";
 import { confirmed, showView } from "./dialogs.js";
+import { NARROW, drawer, framed, toast } from "./frame.js";
+import { recall, remember } from "./memory.js";
 import { renderRow, rows, signature } from "./messages.js";
-import { markRead, recall, remember, renderActing, renderPlaces } from "./sidebar.js";
+import { rail } from "./rail.js";
+import { markRead, renderPlaces } from "./sidebar.js";
 import { act, connect, messagesOf, onChange, state } from "./store.js";
 
 const EXAMPLES = ["@bot deploy v1.4.0 to production", "@bot what is on production?", "@bot what changed since production?"];
-const NARROW = matchMedia("(max-width: 760px)");
 const $ = (id) => document.getElementById(id);
 
 let me = null;
@@ -73,7 +76,7 @@ function render() {
   $("notice").textContent = state.notice;
   $("notice").hidden = !state.notice;
   redraw($("links"), state.links, () => state.links.map(({ label, url }) => link(url, label)));
-  renderActing($("acting"), me, become);
+  renderActing($("acting"), people(), me, become);
   $("me").replaceChildren(avatar(me, "small"));
   $("title").textContent = channel.is_im ? bot.real_name : `# ${channel.name}`;
   $("about").textContent = channel.is_im ? "Between you and the bot" : `${channel.members.length - 1} people and the bot`;
@@ -145,24 +148,6 @@ async function submit(view, values) {
   if (problem && !problem.startsWith("not submitted")) toast(problem);
 }
 
-function toast(text) {
-  const note = h("p", { class: "toast" }, text, h("button", { type: "button", class: "icon", "aria-label": "Dismiss", onClick: () => note.remove() }, icon("close")));
-  // A dialog covers everything outside it: what must be read then goes inside.
-  const place = document.querySelector("dialog[open]") ?? document.body;
-  place.append($("toasts"));
-  $("toasts").append(note);
-  setTimeout(() => {
-    note.remove();
-    document.body.append($("toasts"));
-  }, 8000);
-}
-
-function drawer(open) {
-  $("frame").classList.toggle("with-drawer", open);
-  $("menu").setAttribute("aria-expanded", String(open));
-  $("drawer").inert = NARROW.matches && !open;
-}
-
 function arrived({ kind, data }) {
   if (kind === "trouble" && data.user === me.id) toast(data.text);
   if (kind !== "message" || data.channel !== here.channel) return;
@@ -173,28 +158,22 @@ function arrived({ kind, data }) {
   if (answered && !writing && !NARROW.matches) go(here.channel, data.thread_ts);
 }
 
-$("menu").append(icon("menu"));
+function people() {
+  return [...state.users.values()].filter((user) => !user.is_bot);
+}
+
 $("thread-close").append(icon("close"));
-$("panel-chat").prepend(icon("chat"));
-$("menu").addEventListener("click", () => drawer(!$("frame").classList.contains("with-drawer")));
-$("scrim").addEventListener("click", () => drawer(false));
 $("thread-close").addEventListener("click", () => {
   go(here.channel);
   main.focus();
 });
-$("panel-chat").addEventListener("click", (event) => event.preventDefault());
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
-  if ($("frame").classList.contains("with-drawer")) drawer(false);
-  else if (here.thread) go(here.channel);
-});
-NARROW.addEventListener("change", () => drawer(false));
+framed(() => here.thread && go(here.channel));
+rail($("rail"), "chat");
 window.addEventListener("hashchange", arrive);
 window.addEventListener("focus", () => me && render());
 
 onChange((change) => {
-  const people = [...state.users.values()].filter((user) => !user.is_bot);
-  me = state.users.get(me?.id ?? recall("me")) ?? people[0];
+  me = state.users.get(me?.id ?? recall("me")) ?? people()[0];
   if (change === null) {
     arrive();
     document.body.classList.add("ready");

@@ -1,6 +1,7 @@
 // What the page knows: the state it read once, kept current by the server's stream of changes.
 
-const RETRY_MS = 1500;
+import { connect as live, post } from "./live.js";
+
 const listeners = new Set();
 
 export const state = {
@@ -23,20 +24,20 @@ export const names = {
 };
 
 /** Read everything, then follow the changes for as long as the page is open. */
-export async function connect() {
-  let raw;
-  try {
-    raw = await (await fetch("/page/state")).json();
-  } catch {
-    document.body.classList.add("offline");
-    setTimeout(connect, RETRY_MS);
-    return;
-  }
-  Object.assign(state, { team: raw.team, bot: raw.bot, notice: raw.notice, links: raw.links });
-  for (const kind of ["users", "channels", "views", "files"]) state[kind] = byId(raw[kind]);
-  state.messages = new Map(raw.messages.map((message) => [keyOf(message), message]));
-  tell(null);
-  follow(raw.number);
+export function connect() {
+  return live(
+    "/page",
+    (raw) => {
+      Object.assign(state, { team: raw.team, bot: raw.bot, notice: raw.notice, links: raw.links });
+      for (const kind of ["users", "channels", "views", "files"]) state[kind] = byId(raw[kind]);
+      state.messages = new Map(raw.messages.map((message) => [keyOf(message), message]));
+      tell(null);
+    },
+    (change) => {
+      apply(change);
+      tell(change);
+    },
+  );
 }
 
 /** Messages of a channel that `person` may see: everybody's, and what is shown to them alone. */
@@ -47,40 +48,8 @@ export function messagesOf(channel, person) {
 }
 
 /** Do something as a person; resolves to an error's words, or to "" when it was taken. */
-export async function act(name, body) {
-  try {
-    const response = await fetch(`/page/${name}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    const answer = await response.json();
-    return answer.ok ? "" : answer.error;
-  } catch {
-    return "The simulator does not answer. Is it still running?";
-  }
-}
-
-function follow(number) {
-  let last = number;
-  const stream = new EventSource(`/page/changes?after=${number}`);
-  stream.addEventListener("message", (event) => {
-    const change = JSON.parse(event.data);
-    last = event.lastEventId;
-    apply(change);
-    tell(change);
-  });
-  // The server is another one, or we were away for too long: what we know is not worth keeping.
-  stream.addEventListener("reset", () => {
-    stream.close();
-    connect();
-  });
-  stream.addEventListener("open", () => document.body.classList.remove("offline"));
-  stream.addEventListener("error", () => {
-    document.body.classList.add("offline");
-    // A browser gives up for good when the server is gone for a moment; we do not.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(last), RETRY_MS);
-  });
+export function act(name, body) {
+  return post(`/page/${name}`, body);
 }
 
 function apply({ kind, data }) {

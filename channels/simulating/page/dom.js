@@ -40,6 +40,10 @@ const PATHS = {
   close: "M6 6l12 12M18 6L6 18",
   send: "M5 12h13M12 5.5l6.5 6.5L12 18.5",
   reply: "M5 5h14v10h-7l-4 4v-4H5z",
+  mail: "M3 6h18v12H3zM3.5 6.5l8.5 7 8.5-7",
+  phone: "M8 3h8a1 1 0 011 1v16a1 1 0 01-1 1H8a1 1 0 01-1-1V4a1 1 0 011-1zM11 18h2",
+  back: "M19 12H6M11 6l-6 6 6 6",
+  write: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   chat: "M4 5h16v11h-8l-5 4v-4H4z",
   eye: "M3 12c4-7 14-7 18 0-4 7-14 7-18 0zM12 14.5a2.5 2.5 0 100-5 2.5 2.5 0 000 5z",
   file: "M7 3h7l4 4v14H7zM14 3v4h4",
@@ -70,8 +74,11 @@ export function redraw(place, signature, build) {
   const signed = JSON.stringify(signature);
   if (place.signature === signed) return;
   place.signature = signed;
+  const focused = place.contains(document.activeElement) && document.activeElement.dataset.testid;
   place.replaceChildren();
   append(place, [build()]);
+  // Whoever uses a keyboard stays where they were.
+  if (focused) place.querySelector(`[data-testid="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
 /**
