@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.cli import dev, doctor, mail, people, processes, slack, sms, threads
+from bot.cli import audit, dev, doctor, mail, people, processes, slack, sms, threads
 from bot.cli.board import Assemble
 from bot.core.protocols import StoreUnavailable
 from bot.runtime.people_file import PeopleFileError
@@ -35,6 +35,7 @@ app.command("simulator", hidden=True)(dev.simulator)
 app.command("doctor")(doctor.doctor)
 app.command("launch")(threads.launch)
 app.command("api-key")(threads.api_key)
+app.add_typer(audit.app, name="audit")
 app.add_typer(people.app, name="people")
 app.add_typer(threads.app, name="threads")
 app.add_typer(slack.app, name="slack")

@@ -254,7 +254,7 @@ class Inbox:
             f"{REFUSED}{channel}-{at:%Y-%m-%d}", (refused,), deliveries=deliveries, max_length=MAX_LOG_LENGTH
         )
 
-    async def control(self, thread_id: ThreadId, what: Control, by: Actor) -> Log:
+    async def control(self, thread_id: ThreadId, what: Control, by: Actor, *, deliveries: Sequence[str] = ()) -> Log:
         """Pause, resume or cancel. Raises UnknownThread, ThreadFull."""
         await self.log(thread_id)
         at = self._clock.now()
@@ -263,11 +263,20 @@ class Inbox:
             "resume": Resumed(at=at, by=by),
             "cancel": Cancelled(at=at, by=by),
         }
-        await self._from_outside(thread_id, (events[what],), ())
+        # A thread that takes no more messages can still be cancelled.
+        limit = None if what == "cancel" else MAX_LOG_LENGTH
+        await self._from_outside(thread_id, (events[what],), deliveries, limit=limit)
         return await self._store.load(thread_id)
 
-    async def _from_outside(self, thread_id: ThreadId, events: Sequence[Event], deliveries: Sequence[str]) -> None:
-        appended = await self._store.receive(thread_id, events, deliveries=deliveries, max_length=MAX_LOG_LENGTH)
+    async def _from_outside(
+        self,
+        thread_id: ThreadId,
+        events: Sequence[Event],
+        deliveries: Sequence[str],
+        *,
+        limit: int | None = MAX_LOG_LENGTH,
+    ) -> None:
+        appended = await self._store.receive(thread_id, events, deliveries=deliveries, max_length=limit)
         if appended.outcome == "full":
             raise ThreadFull(thread_id)
 

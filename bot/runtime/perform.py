@@ -24,10 +24,10 @@ from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
 from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Requester, ToolContext, ToolError, ToolResult
-from bot.core.values import Artifact, CallId, Request, RequestId
+from bot.core.values import Artifact, CallId, Request, RequestId, must_not_run
 from bot.core.wording import cut
 from bot.runtime.outbox import Outbox
-from bot.runtime.routing import Asked, Routing
+from bot.runtime.routing import Asked, Routing, channel_of
 
 MAX_RESULT_CHARACTERS = 6_000
 """A longer result lies beside the log as an artifact; the model sees its beginning and its end."""
@@ -68,7 +68,7 @@ class Perform:
         """The agent that has the thread; the first one, where it no longer exists."""
         return self._agents.get(log.state.agent) or next(iter(self._agents.values()))
 
-    async def __call__(self, effect: x.Effect, log: Log, lease: Lease) -> e.Event:  # noqa: C901 one match over all effects
+    async def __call__(self, effect: x.Effect, log: Log, lease: Lease) -> e.Event:  # noqa: C901, PLR0912 one match
         """Do it, and return what happened. `RunTool` only begins here: see `run_tool`."""
         at = self._clock.now()
         match effect:
@@ -186,8 +186,16 @@ class Perform:
         except Exception as error:  # noqa: BLE001 as in run_tool
             return self._failed(call, ToolError(f"{type(error).__name__}: {error}"), 0.0)
         ruling = self._policies().resolve(tool.name, prepared.arguments, prepared.ruling)
+        if tool.writes and (stranger := self._stranger(context.requesters)):
+            ruling = must_not_run(f"{stranger} is not in the people file, and may ask here but change nothing.")
         prepared = prepared.model_copy(update={"ruling": ruling})
         return e.CallPrepared(at=self._clock.now(), call_id=call.id, prepared=prepared)
+
+    def _stranger(self, requesters: tuple[Requester, ...]) -> str:
+        """Somebody with a say in this who is not known, where the channel lets such people only ask."""
+        people = self._people()
+        unknown = (one for one in requesters if one.kind == "unknown")
+        return next((one.name for one in unknown if people.strangers(channel_of(one.id)) != "launch"), "")
 
     def _start(self, call: Call, log: Log, at: datetime) -> e.Event:
         if self._ran_out(call, log):

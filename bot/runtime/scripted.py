@@ -40,8 +40,8 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     on: str | list[str]
-    """What happened: `message`, `message while waiting`, `answer`, `result`, `error`, `denied`, `asked back`, `timed out`,
-    `handed off`, `waited`; for those about a tool also with its name, as in `result deploy`."""
+    """What happened: `message`, `message while waiting`, `answer`, `result`, `error`, `denied`, `asked back`,
+    `timed out`, `handed off`, `waited`; for those about a tool also with its name, as in `result deploy`."""
     matches: str = ""
     """A regular expression to be found in the text, whatever its case; the arguments may use its named groups."""
     message_matches: str = ""
