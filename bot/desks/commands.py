@@ -21,7 +21,7 @@ from bot.core.protocols import Clock
 from bot.core.reading import match_choice
 from bot.core.standing import short
 from bot.core.values import RequestId, ThreadId
-from bot.runtime.inbox import REFUSED, Inbox, ThreadFull
+from bot.runtime.inbox import REFUSED, Inbox
 from bot.runtime.store import Store
 
 logger = structlog.get_logger(__name__)
@@ -169,9 +169,11 @@ class Commands:
         if not may_cancel(log, by, self._people()):
             return c.not_yours(log, self._people())
         try:
-            await self._inbox.control(log.thread_id, "cancel", by)
-        except ThreadFull:
-            return "This thread is too long to take anything more, so it could not be cancelled."
+            await self._inbox.control(
+                log.thread_id, "cancel", by, deliveries=(f"cancel:{place.delivery}",) if place.delivery else ()
+            )
+        except UnknownThread:
+            return "This thread is gone."
         logger.info("cancelled_by_command", thread=log.thread_id, by=by.id)
         told = log.thread_id == place.thread_id and (place.shared or log.state.owner == by.address)
         # Where the thread itself says so to them, saying it twice helps nobody.

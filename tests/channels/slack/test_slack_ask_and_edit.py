@@ -15,7 +15,9 @@ async def asked_for(bench: Bench, by: str = "ana") -> tuple[Message, Message]:
 
 async def newer(bench: Bench, asked: Message, than: Message) -> Message:
     """The card that took the place of this one."""
-    await bench.settled(asked, lambda log: any(post.ref and than.ts not in post.ref for post in log.state.posts.values()))
+    await bench.settled(
+        asked, lambda log: any(post.ref and than.ts not in post.ref for post in log.state.posts.values())
+    )
     found = await bench.card(asked)
     assert found.ts != than.ts
     return found
