@@ -43,15 +43,16 @@ from bot.web.pages import pages
 from bot.web.server import web_application
 from bot.web.slack import slack_routes
 from bot.web.twilio import twilio_routes
-from channels.email.client import EmailChannel, SmtpPlace
+from channels.email.client import DkimCheck, EmailChannel, SmtpPlace
+from channels.email.client.dkim import Lookup
 from channels.email.receive import OwnMail
 from channels.slack.client import SlackChannel, SlackEvents
 from channels.sms.client import SmsChannel
 
 logger = structlog.get_logger(__name__)
 
-_REPLAY_WINDOW = timedelta(hours=1)
-"""A webhook's one-time token is refused when it comes again within this time; its timestamp is stale long before."""
+_TOKEN_WINDOW = timedelta(hours=18)
+"""How long it is remembered for which mail a token of Mailgun's counts: twice as long as its timestamp is good."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,11 @@ class Switchboard:
         )
         return Worker(self.store, Runner(self.store.logs, perform), self.clock, pace=pace)
 
-    def web(self) -> FastAPI:
-        """The web application; with an app token, it also keeps a Socket Mode connection."""
+    def web(self, *, lookup: Lookup | None = None) -> FastAPI:
+        """The web application; with an app token, it also keeps a Socket Mode connection.
+
+        `lookup` finds the keys of signed mails, in the DNS unless told otherwise.
+        """
         settings, slack = self.settings, self.channels.slack
         events = SlackEvents(slack.client, self.desks.slack) if slack and self.desks.slack else None
 
@@ -207,7 +211,7 @@ class Switchboard:
                 events, settings.each(settings.slack_signing_secret), now=lambda: self.clock.now().timestamp()
             ),
             twilio_routes(self.desks.sms, settings.public_url, settings.each(settings.twilio_auth_token)),
-            self._email_routes(),
+            self._email_routes(lookup),
             api_router,
             pages(self.store.logs, self.links),
             decide_page(self.inbox, self.people, self.tokens, self.clock),
@@ -219,9 +223,22 @@ class Switchboard:
         app.state.api_desk = ApiDesk(self.inbox, self.store.logs, self.agents, Callers(settings.api_keys, self.people))
         return app
 
-    def _email_routes(self) -> APIRouter:
-        async def seen(name: str) -> bool:
-            return await self.store.rates.add(name, _REPLAY_WINDOW) > 1
+    def _email_routes(self, lookup: Lookup | None) -> APIRouter:
+        rates = self.store.rates
+
+        async def seen(token: str, digest: str) -> bool:
+            bound, same = f"mailgun:{token}", f"mailgun:{token}:{digest}"
+            if await rates.recent(same, _TOKEN_WINDOW):
+                return False
+            if await rates.recent(bound, _TOKEN_WINDOW):
+                return True
+            # In this order: should the store go away in between, the same mail still counts when it comes again.
+            await rates.add(same, _TOKEN_WINDOW)
+            await rates.add(bound, _TOKEN_WINDOW)
+            return False
+
+        def now() -> float:
+            return self.clock.now().timestamp()
 
         settings, desk = self.settings, self.desks.email
         return email_routes(
@@ -230,7 +247,8 @@ class Switchboard:
             sendgrid_keys=settings.each(settings.sendgrid_webhook_public_key),
             mailgun_keys=settings.each(settings.mailgun_webhook_signing_key),
             seen=seen,
-            now=lambda: self.clock.now().timestamp(),
+            check=DkimCheck(lookup, now=now).verdict,
+            now=now,
         )
 
     async def close(self) -> None:

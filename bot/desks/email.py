@@ -42,7 +42,8 @@ _EXACTLY = (
     "Please reply with exactly APPROVE or DENY as the first line; what you add goes below it. Nothing was decided."
 )
 _UNVERIFIED = (
-    "I could not verify that this mail really came from you: your mail server did not vouch for it (no DMARC pass). "
+    "I could not verify that this mail really came from you: your mail server did not vouch for it "
+    "(no DMARC pass, and no DKIM signature of your domain). "
     "Nothing was done. Please tell whoever runs your mail, or use another way."
 )
 _STRANGER = "I do not know you, so I did nothing. Ask whoever runs me to add {address} to the people file."

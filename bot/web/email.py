@@ -1,10 +1,10 @@
-"""`/email/{provider}`: mail that a provider hands over. Verify, read, take, in this order (EM1, EM2)."""
+"""`/email/{provider}`: mail that a provider hands over. Verify, read, judge, take, in this order (EM1, EM2)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -16,6 +16,7 @@ from channels.email.providers import (
     Malformed,
     Refused,
     mailgun,
+    mailgun_digest,
     postmark,
     read_mailgun,
     read_postmark,
@@ -27,10 +28,11 @@ from channels.email.providers import (
     verify_sendgrid_time,
 )
 from channels.email.providers.forms import read_form
-from channels.email.record import RawMail
+from channels.email.record import CannotTell, RawMail, Verdict
 
 logger = structlog.get_logger(__name__)
 
+_DNS_SECONDS = "60"
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
 
@@ -41,13 +43,16 @@ def email_routes(
     postmark_logins: Sequence[str],
     sendgrid_keys: Sequence[str],
     mailgun_keys: Sequence[str],
-    seen: Callable[[str], Awaitable[bool]],
+    seen: Callable[[str, str], Awaitable[bool]],
+    check: Callable[[bytes], Awaitable[Verdict]],
     now: Callable[[], float] = time.time,
 ) -> APIRouter:
     """The routes. What is not set up answers 404 and says what is missing.
 
-    `take` raises StoreUnavailable, which goes on to the application. `seen` notes a name, such as `mailgun:<token>`,
-    for at least twice the age that a signature may have, and tells whether it was there before; it raises the same.
+    `take` raises StoreUnavailable, which goes on to the application. `seen` gets a token of Mailgun's and the digest of
+    what came with it, and tells whether the token was used for another content; it remembers that for at least as long
+    as a signature is good, and raises the same. `check` judges the sender of a raw mail where the provider does not; it
+    raises CannotTell.
     """
     router = APIRouter(include_in_schema=False)
     desk = _Reception(postmark_logins, sendgrid_keys, mailgun_keys, seen, now)
@@ -59,7 +64,8 @@ def email_routes(
         missing += () if any(found.secrets) else (found.setting,)
         if take is None or missing:
             raise HTTPException(404, f"Mail from this provider is off: set {', '.join(missing)}.")
-        await take(await _answered(provider, found.read(request)))
+        mail = await _answered(provider, found.read(request))
+        await take(mail if mail.verdict else replace(mail, verdict=await _judged(provider, check(mail.raw))))
         WEBHOOKS.labels("email", "taken").inc()
         return Response(status_code=200)  # Mailgun takes no other 2xx for a yes
 
@@ -85,7 +91,7 @@ class _Reception:
     postmark_logins: Sequence[str]
     sendgrid_keys: Sequence[str]
     mailgun_keys: Sequence[str]
-    seen: Callable[[str], Awaitable[bool]]
+    seen: Callable[[str, str], Awaitable[bool]]
     now: Callable[[], float]
 
     def provider(self, name: str) -> _Provider:
@@ -119,8 +125,8 @@ class _Reception:
             raise Refused("there is no form that could hold a signature") from error
         token = verify_mailgun(fields, self.mailgun_keys, self.now())
         mail = read_mailgun(fields)
-        if await self.seen(f"mailgun:{token}"):
-            raise Refused("the token was used before")
+        if await self.seen(token, mailgun_digest(fields)):
+            raise Refused("the token was used for another mail")
         return mail
 
 
@@ -137,3 +143,13 @@ async def _answered(provider: str, reading: Awaitable[RawMail]) -> RawMail:
         logger.warning("mail_webhook_not_read", provider=provider, reason=str(error))
         WEBHOOKS.labels("email", "failed").inc()
         raise HTTPException(422 if isinstance(error, Incomplete) else 400, str(error)) from error
+
+
+async def _judged(provider: str, checking: Awaitable[Verdict]) -> Verdict:
+    """The verdict; while there can be none, an answer after which the provider tries again (EM1)."""
+    try:
+        return await checking
+    except CannotTell as error:
+        logger.warning("mail_sender_not_checked", provider=provider, reason=str(error))
+        WEBHOOKS.labels("email", "failed").inc()
+        raise HTTPException(503, f"Not taken, please send it again: {error}.", {"Retry-After": _DNS_SECONDS}) from error

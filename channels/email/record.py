@@ -14,17 +14,23 @@ Way = Literal["imap", "smtp", "postmark", "sendgrid", "mailgun"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the provider that took the mail found out itself about its sender."""
+    """What was found out about the sender of a mail, by the provider that took it or by a check of our own."""
 
     dmarc: Literal["pass", "fail", "none"]
     """`pass`: SPF or DKIM passed for a domain that is aligned with `domain`."""
     domain: str
     """The domain of the From header that this is about, lowercase."""
+    by: str = ""
+    """What proved it, such as `dkim by acme.example`; empty: the provider's own check."""
+
+
+class CannotTell(Exception):  # noqa: N818 an answer: try again later
+    """Who sent the mail cannot be told just now, and may be later. The text says what is in the way."""
 
 
 @dataclass(frozen=True)
 class RawMail:
-    """One mail: its raw bytes, its envelope, and the provider's verdict."""
+    """One mail: its raw bytes, its envelope, and the verdict about its sender."""
 
     raw: bytes
     way: Way

@@ -14,11 +14,13 @@ from typing import Any, Literal, cast
 import authres  # pyright: ignore[reportMissingTypeStubs]
 
 from channels.email.mime import Headers
-from channels.email.record import RawMail
+from channels.email.record import RawMail, Way
 from channels.email.words import ascii_lower, decode_header
 
 Authentication = Literal["pass", "fail", "none"]
 
+_BEHIND_OUR_SERVER: frozenset[Way] = frozenset({"imap", "smtp"})
+"""A provider puts no Authentication-Results of ours on top: there, the topmost is one that the sender wrote."""
 MAX_FROM = 1000
 _MAX_NAME = 200
 _MAX_RESULTS = 4000
@@ -61,10 +63,12 @@ def claimed_addresses(headers: Headers) -> tuple[str, ...]:
 
 
 def authenticated(record: RawMail, headers: Headers, sender: Sender, authserv_id: str) -> tuple[Authentication, str]:
-    """Whether the From domain is proven, and by whom. Only the provider and our own server are believed."""
+    """Whether the From domain is proven, and by whom. Only a verdict and our own server are believed."""
     verdict = record.verdict
     if verdict and ascii_lower(verdict.domain) == sender.domain:
-        return verdict.dmarc, f"dmarc by {record.way}" if verdict.dmarc != "none" else ""
+        return verdict.dmarc, (verdict.by or f"dmarc by {record.way}") if verdict.dmarc != "none" else ""
+    if record.way not in _BEHIND_OUR_SERVER:
+        return "none", ""
     # Whoever handed the mail over may have written any of these headers but the topmost: that one our server put there.
     values = headers.all("authentication-results")
     if not authserv_id or not values or len(values[0]) > _MAX_RESULTS:

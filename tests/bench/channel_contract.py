@@ -61,7 +61,8 @@ class Driver(Protocol):
     forged: ClassVar[Outcome]
     """What the sender of a forged one is told."""
     timed: ClassVar[bool]
-    """The proof holds for some minutes. Where it has no time, a replay is told from the delivery's id."""
+    """The proof holds for a while. Where it has no time, a replay is told from the delivery's id."""
+    stale_after_hours: ClassVar[int] = 1
 
     def parcel(self, on_bench: Bench, text: str) -> Parcel:
         """Ana writes to the bot for the first time. Nothing is sent yet."""
@@ -122,12 +123,12 @@ class ChannelContract:
             assert await messages(on_bench) == [1]
 
     async def test_what_was_recorded_cannot_be_played_again(self, redis_url: str, tmp_path: Path) -> None:
-        """SL1, SM3, EM3: an hour later it is stale where the proof has a time, and known by its id elsewhere."""
+        """SL1, SM3, EM3: later it is stale where the proof has a time, and known by its id elsewhere."""
         driver = self.driver
         async with self._bench(redis_url, tmp_path) as on_bench:
             recorded = driver.seal(on_bench, driver.parcel(on_bench, "what is on production?"))
             assert await driver.post(on_bench, recorded) == "taken"
-            on_bench.clock.advance(hours=1)
+            on_bench.clock.advance(hours=driver.stale_after_hours)
             assert await driver.post(on_bench, recorded) == ("refused" if driver.timed else "taken")
             assert await messages(on_bench) == [1]
 

@@ -24,6 +24,7 @@ from bot.runtime.store import Store
 from bot.runtime.worker import Pace, Worker
 from bot.settings import Settings
 from bot.testing import FakeClock, wait_until
+from channels.email.client.dkim import Lookup
 from channels.email.listener import MailListener
 from channels.email.simulator import Mailbox, SimulatedMail, StoredMail
 from channels.email.simulator import serve as serve_mail
@@ -287,6 +288,7 @@ async def bench(
     clock: Clock | None = None,
     mail: bool = False,
     sms: bool = False,
+    lookup: Lookup | None = None,
     **settings: object,
 ) -> AsyncGenerator[Bench]:
     """The bot, set up and running."""
@@ -311,7 +313,7 @@ async def bench(
             more = {**mail_settings, **phone_settings, **settings}
             chosen = bench_settings(redis_url, tmp_path / "data", sample, slack, **more)
             board = Switchboard.assemble(chosen, redis_url, clock=clock or time, model=model)
-            door.app = app = board.web()
+            door.app = app = board.web(lookup=lookup)
             async with app.router.lifespan_context(app), _listening(board, office):
                 counterparts = Counterparts(office, twilio)
                 found = Bench(board, slack, app, http, time, sample, tmp_path / "data", counterparts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from channels.email.providers.errors import Incomplete, Malformed, Refused
-from channels.email.providers.mailgun import read_mailgun, verify_mailgun
+from channels.email.providers.mailgun import mailgun_digest, read_mailgun, verify_mailgun
 from channels.email.providers.postmark import read_postmark, verify_postmark
 from channels.email.providers.sendgrid import read_sendgrid, verify_sendgrid, verify_sendgrid_time
 
@@ -11,6 +11,7 @@ __all__ = [
     "Incomplete",
     "Malformed",
     "Refused",
+    "mailgun_digest",
     "read_mailgun",
     "read_postmark",
     "read_sendgrid",

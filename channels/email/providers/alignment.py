@@ -34,9 +34,9 @@ def judge(raw: bytes, *, spf: str, dkim: str, envelope_from: str) -> Verdict:
     if isinstance(sender, str):
         return Verdict("none", "")
     domain = sender.domain
-    if any(_aligned(one, domain) for one in _dkim_domains(headers, dkim)):
+    if any(aligned(one, domain) for one in _dkim_domains(headers, dkim)):
         return Verdict("pass", domain)
-    if _aligned(ascii_lower(envelope_from.rpartition("@")[2]), domain):
+    if aligned(ascii_lower(envelope_from.rpartition("@")[2]), domain):
         if spf.lower() == "pass":
             return Verdict("pass", domain)
         if spf.lower() == "fail":
@@ -44,7 +44,8 @@ def judge(raw: bytes, *, spf: str, dkim: str, envelope_from: str) -> Verdict:
     return Verdict("none", domain)
 
 
-def _aligned(proven: str, claimed: str) -> bool:
+def aligned(proven: str, claimed: str) -> bool:
+    """Whether who holds the domain `proven` may speak for `claimed`. Both lowercase."""
     return "." in proven and (claimed == proven or claimed.endswith(f".{proven}"))
 
 

@@ -23,13 +23,15 @@ from channels.email.record import MAX_RAW_BYTES, RawMail
 
 MAX_BODY_BYTES = 12 * 1024 * 1024
 """The raw mail, and the small fields around it."""
+MAX_AGE_SECONDS = 3 * 24 * 3600
+"""SendGrid tries for 72 hours. What comes again meanwhile is the same mail, which is taken once (EM3)."""
 _MAX_SIGNATURE = 200
 _TICK = "The raw mail is missing: tick “POST the raw, full MIME message” in SendGrid's settings of Inbound Parse."
 
 
 def verify_sendgrid_time(timestamp: str | None, now: float) -> None:
     """What can be refused before the body is read. Raises Refused."""
-    check_age(timestamp or "", now)
+    check_age(timestamp or "", now, MAX_AGE_SECONDS)
 
 
 def verify_sendgrid(body: bytes, timestamp: str | None, signature: str | None, keys: Sequence[str], now: float) -> None:

@@ -8,6 +8,7 @@ import hmac
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI
 from structlog.testing import capture_logs
+from support import bench
 
 from bot.core.protocols import StoreUnavailable
 from bot.web.email import email_routes
@@ -24,6 +26,7 @@ from channels.email.providers import mailgun, postmark, sendgrid
 from channels.email.record import MAX_RAW_BYTES, RawMail, Verdict
 
 NOW = 1_790_000_000
+HOUR, DAY = 3600, 24 * 3600
 FORM = "multipart/form-data; boundary=xYzZY"
 MAIL = b"From: Lena <lena@acme.example>\r\nTo: bot+x@in.acme.example\r\nSubject: Hi\r\n\r\ncaf\xe9 \x00 ok\r\n"
 LOGIN = "postmark:a:secret"
@@ -41,7 +44,7 @@ class Front:
 
     http: httpx.AsyncClient
     taken: list[RawMail] = field(default_factory=list[RawMail])
-    tokens: set[str] = field(default_factory=set[str])
+    tokens: dict[str, str] = field(default_factory=dict[str, str])
     store_is_away: bool = False
 
     async def take(self, record: RawMail) -> None:
@@ -49,10 +52,11 @@ class Front:
             raise StoreUnavailable
         self.taken.append(record)
 
-    async def seen(self, token: str) -> bool:
-        known = token in self.tokens
-        self.tokens.add(token)
-        return known
+    async def seen(self, token: str, digest: str) -> bool:
+        return self.tokens.setdefault(token, digest) != digest
+
+    async def check(self, raw: bytes) -> Verdict:
+        return Verdict("none", f"{len(raw)}.checked.example")
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
         with capture_logs():
@@ -71,6 +75,7 @@ async def front() -> AsyncGenerator[Front]:
             sendgrid_keys=[public(ec.generate_private_key(ec.SECP256R1())), public(PRIVATE_KEY)],
             mailgun_keys=["another key", SIGNING_KEY],
             seen=found.seen,
+            check=found.check,
             now=lambda: NOW,
         )
     )
@@ -127,11 +132,12 @@ def mailgun_fields(key: str = SIGNING_KEY, timestamp: str = str(NOW), token: str
 
 
 async def test_postmark_s_raw_mail_is_taken(front: Front) -> None:
-    """EM1: its bytes and its recipient; nothing in it is a verdict."""
+    """EM1: its bytes and its recipient; nothing in it is a verdict, so the bot judges the sender itself."""
     answer = await front.post("/email/postmark", postmark_body(), {"authorization": basic(LOGIN)})
     assert answer.status_code == 200
     raw = b"From: lena@acme.example\r\n\r\nHi"
-    assert front.taken == [RawMail(raw, "postmark", envelope_to=("hash+x@inbound.example",))]
+    judged = Verdict("none", f"{len(raw)}.checked.example")
+    assert front.taken == [RawMail(raw, "postmark", envelope_to=("hash+x@inbound.example",), verdict=judged)]
 
 
 async def test_during_a_rotation_both_logins_are_good(front: Front) -> None:
@@ -213,9 +219,9 @@ async def test_sendgrid_without_a_good_signature_is_refused(front: Front, change
     assert (answer.status_code, front.taken) == (401, [])
 
 
-@pytest.mark.parametrize(("age", "status"), [(300, 200), (301, 401), (-300, 200), (-301, 401), (86400, 401)])
-async def test_sendgrid_s_timestamp_is_good_for_five_minutes(front: Front, age: int, status: int) -> None:
-    """EM2: an old request is not taken, however well it is signed."""
+@pytest.mark.parametrize(("age", "status"), [(3 * DAY, 200), (3 * DAY + 1, 401), (-300, 200), (-301, 401)])
+async def test_sendgrid_s_timestamp_is_good_for_as_long_as_it_retries(front: Front, age: int, status: int) -> None:
+    """EM1, EM2: three days; an older request is not taken, however well it is signed."""
     body = form(sendgrid_fields())
     headers = sendgrid_headers(body, timestamp=str(NOW - age))
     assert (await front.post("/email/sendgrid", body, headers)).status_code == status
@@ -365,7 +371,13 @@ async def test_mailgun_s_raw_mail_is_taken(front: Front, path: str, urlencoded: 
     headers = {"content-type": "application/x-www-form-urlencoded" if urlencoded else FORM}
     assert (await front.post(path, body, headers)).status_code == 200
     assert front.taken == [
-        RawMail(MAIL, "mailgun", envelope_from="lena@acme.example", envelope_to=("bot+x@in.acme.example",))
+        RawMail(
+            MAIL,
+            "mailgun",
+            envelope_from="lena@acme.example",
+            envelope_to=("bot+x@in.acme.example",),
+            verdict=Verdict("none", f"{len(MAIL)}.checked.example"),
+        )
     ]
 
 
@@ -381,7 +393,7 @@ async def test_mailgun_s_raw_mail_is_taken(front: Front, path: str, urlencoded: 
         {"token": b""},
         {"token": b"another"},
         {"token": b"\xff"},
-        mailgun_fields(timestamp=str(NOW - 301)),
+        mailgun_fields(timestamp=str(NOW - 9 * HOUR - 1)),
         mailgun_fields(timestamp=str(NOW + 301)),
         mailgun_fields(key="a key that is not ours"),
         mailgun_fields(key=""),
@@ -390,7 +402,7 @@ async def test_mailgun_s_raw_mail_is_taken(front: Front, path: str, urlencoded: 
 async def test_mailgun_without_a_good_signature_is_refused(front: Front, changes: dict[str, bytes]) -> None:
     """EM2: and no token is noted for it."""
     answer = await front.post("/email/mailgun/mime", form(mailgun_fields() | changes), {"content-type": FORM})
-    assert (answer.status_code, front.taken, front.tokens) == (401, [], set())
+    assert (answer.status_code, front.taken, front.tokens) == (401, [], {})
 
 
 @pytest.mark.parametrize("name", ["signature", "timestamp", "token"])
@@ -402,12 +414,46 @@ async def test_mailgun_without_a_part_of_the_signature_is_refused(front: Front, 
     assert not front.taken
 
 
-async def test_mailgun_s_token_counts_once(front: Front) -> None:
-    """EM2: the signature does not cover the mail, so whoever has seen one could put another mail to it."""
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"body-mime": b"From: boss@acme.example\r\n\r\nAPPROVE"},
+        {"recipient": b"bot+y@in.acme.example"},
+        {"sender": b"boss@acme.example"},
+        {"recipient": b"bot+x@in.acme.examplelena@acme.example", "sender": b""},
+    ],
+)
+async def test_mailgun_s_token_counts_for_one_mail(front: Front, other: dict[str, bytes]) -> None:
+    """EM2: the signature covers neither mail nor envelope, so whoever has seen one could put another mail to it."""
     assert (await front.post("/email/mailgun", form(mailgun_fields()), {"content-type": FORM})).status_code == 200
-    forged = mailgun_fields() | {"body-mime": b"From: boss@acme.example\r\n\r\nAPPROVE"}
-    assert (await front.post("/email/mailgun", form(forged), {"content-type": FORM})).status_code == 401
+    forged = form(mailgun_fields() | other)
+    assert (await front.post("/email/mailgun", forged, {"content-type": FORM})).status_code == 401
     assert len(front.taken) == 1
+
+
+async def test_mailgun_may_send_the_same_again_for_as_long_as_it_retries(front: Front) -> None:
+    """EM1: with the timestamp, token and signature of the first try; the desk takes copies once."""
+    body = form(mailgun_fields(timestamp=str(NOW - 9 * HOUR)))
+    front.store_is_away = True
+    with pytest.raises(StoreUnavailable):
+        await front.post("/email/mailgun", body, {"content-type": FORM})
+    front.store_is_away = False
+    for _ in range(2):
+        assert (await front.post("/email/mailgun", body, {"content-type": FORM})).status_code == 200
+    assert len(front.taken) == 2
+
+
+async def test_the_store_remembers_which_mail_a_token_of_mailgun_s_counts_for(redis_url: str, tmp_path: Path) -> None:
+    """EM1, EM2: the same mail is taken in again and again, another one never, whichever comes in between."""
+    async with bench(redis_url, tmp_path, mail=True, mailgun_webhook_signing_key=SIGNING_KEY) as post:
+        fields = mailgun_fields(timestamp=str(int(post.clock.now().timestamp())))
+        forged = fields | {"body-mime": b"From: boss@acme.example\r\n\r\nAPPROVE"}
+        another = mailgun_fields(timestamp=fields["timestamp"].decode(), token="another")
+        answers = [
+            (await post.http.post("/email/mailgun", content=form(one), headers={"content-type": FORM})).status_code
+            for one in (fields, fields, forged, forged, fields, another)
+        ]
+        assert answers == [200, 200, 401, 401, 200, 200]
 
 
 @pytest.mark.parametrize(
@@ -471,7 +517,12 @@ async def test_a_provider_that_is_not_set_up_is_told_so(front: Front, path: str,
     app = FastAPI()
     app.include_router(
         email_routes(
-            front.take if on else None, postmark_logins=[], sendgrid_keys=[""], mailgun_keys=(), seen=front.seen
+            front.take if on else None,
+            postmark_logins=[],
+            sendgrid_keys=[""],
+            mailgun_keys=(),
+            seen=front.seen,
+            check=front.check,
         )
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bot.test") as http:
