@@ -21,7 +21,7 @@ from bot.core.protocols import Clock
 from bot.core.reading import match_choice
 from bot.core.standing import short
 from bot.core.values import RequestId, ThreadId
-from bot.runtime.inbox import REFUSED, Inbox
+from bot.runtime.inbox import REFUSED, Inbox, UnknownThread
 from bot.runtime.store import Store
 
 logger = structlog.get_logger(__name__)

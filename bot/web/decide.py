@@ -163,7 +163,14 @@ async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int =
     nonce = secrets.token_urlsafe(16)
     until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC" if request.expires_at else ""
     html = _TEMPLATE.render(
-        view=view, me=there.by.name, refusals=refusals, problem=problem, used=used, until=until, nonce=nonce
+        view=view,
+        fields=inbox.editable(there.log, request.id),
+        me=there.by.name,
+        refusals=refusals,
+        problem=problem,
+        used=used,
+        until=until,
+        nonce=nonce,
     )
     csp = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     return Response(
