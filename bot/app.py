@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +15,7 @@ from agents.settings import AgentSettings
 from bot.core.agent import Agent
 from bot.core.protocols import Channel, Clock, Model
 from bot.core.tokens import Tokens
+from bot.desks.commands import Commands
 from bot.desks.email import EmailDesk
 from bot.desks.slack import SlackDesk
 from bot.desks.sms import Caps, SmsDesk
@@ -25,6 +26,7 @@ from bot.runtime.links import Links
 from bot.runtime.outbox import Outbox
 from bot.runtime.people_file import PeopleFile
 from bot.runtime.perform import Perform
+from bot.runtime.policy_file import PolicyFile
 from bot.runtime.routing import Routing
 from bot.runtime.runner import Runner
 from bot.runtime.scripted import ScriptedModel
@@ -121,6 +123,7 @@ class Switchboard:
     clock: Clock
     store: Store
     people: PeopleFile
+    policies: PolicyFile
     agents: dict[str, Agent]
     model: Model
     channels: Channels
@@ -133,7 +136,7 @@ class Switchboard:
     def assemble(
         cls, settings: Settings, url: str, *, clock: Clock | None = None, model: Model | None = None
     ) -> Switchboard:
-        """Build it. Raises PeopleFileError for a people file that cannot be used."""
+        """Build it. Raises PeopleFileError, PolicyFileError for a file that cannot be used."""
         clock = clock or SystemClock()
         store = Store(url, clock)
         people = PeopleFile(settings.people_file)
@@ -143,17 +146,22 @@ class Switchboard:
                 data_dir=settings.data_dir, deploy_repo=settings.deploy_repo, deploy_file=settings.deploy_file
             )
         )
+        policies = PolicyFile(settings.policy_file, people, agents)
+        policies.load()
         channels, tokens = Channels.of(settings, store, clock), Tokens(settings.signing_key)
-        inbox = Inbox(store.logs, clock, people)
+        inbox = Inbox(store.logs, clock, people, agents)
         return cls(
             settings=settings,
             clock=clock,
             store=store,
             people=people,
+            policies=policies,
             agents=agents,
             model=model or _model(settings),
             channels=channels,
-            desks=_desks(settings, channels, inbox, people=people, store=store, tokens=tokens, clock=clock),
+            desks=_desks(
+                settings, channels, inbox, people=people, store=store, agents=agents, tokens=tokens, clock=clock
+            ),
             inbox=inbox,
             links=Links(settings.public_url, settings.signing_key),
             tokens=tokens,
@@ -170,6 +178,7 @@ class Switchboard:
             outbox=outbox,
             routing=routing,
             people=self.people,
+            policies=self.policies,
             clock=self.clock,
             # Where a detached run was started, and where alone it can be taken up again.
             place=kept_token(self.settings.data_dir / "place", random_bytes=8),
@@ -257,19 +266,22 @@ def _desks(
     *,
     people: PeopleFile,
     store: Store,
+    agents: Mapping[str, Agent],
     tokens: Tokens,
     clock: Clock,
 ) -> Desks:
-    slack = SlackDesk(inbox, channels.slack, people, first_agent=FIRST_AGENT) if channels.slack else None
+    able = [one for one in agents.values() if one.name != FIRST_AGENT]  # it only hands over to these
+    commands = Commands(inbox, people, store, clock=clock, agents=able)
+    slack = SlackDesk(inbox, channels.slack, people, commands, first_agent=FIRST_AGENT) if channels.slack else None
     email = sms = None
     if channels.email:
         own = OwnMail(settings.email_address, settings.email_authserv_id)
         email = EmailDesk(
-            inbox, channels.email, people, store, own=own, tokens=tokens, clock=clock, first_agent=FIRST_AGENT
+            inbox, channels.email, people, store, commands, own=own, tokens=tokens, clock=clock, first_agent=FIRST_AGENT
         )
     if channels.sms:
         caps = Caps(settings.sms_daily_cap_per_number, settings.sms_daily_cap)
-        sms = SmsDesk(inbox, channels.sms, people, store, caps=caps, clock=clock, first_agent=FIRST_AGENT)
+        sms = SmsDesk(inbox, channels.sms, people, store, commands, caps=caps, clock=clock, first_agent=FIRST_AGENT)
     return Desks(slack, email, sms)
 
 

@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     api_keys: Annotated[dict[str, str], NoDecode] = {}
     """Caller's name to SHA-256 (hex) of the key: `API_KEYS=ci:<hash>,lena:<hash>`."""
     people_file: Path = Path("people.toml")
+    policy_file: Path = Path("policy.toml")
+    """Where there is no such file, tools decide by themselves who is asked."""
     deploy_repo: str = ""
     deploy_file: Path = Path("deploy.toml")
     data_dir: Path = Path(".data")

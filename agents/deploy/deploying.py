@@ -120,12 +120,18 @@ def _ruling(environment: Environment, context: PrepareContext) -> Ruling:
             return must_not_run(
                 f"{why}It takes one of the roles: {allowed}. Somebody who has one can ask in a new thread."
             )
+    return ruling_of(environment)
+
+
+def ruling_of(environment: Environment) -> Ruling:
+    """What the deploy file says of a deploy to this environment, for those who may ask for one."""
     if not environment.approvals:
         return may_run()
     return needs_approval(
         ApprovalRule(
             risk=environment.risk,
-            roles=environment.approvers,
+            roles=environment.approving_roles,
+            persons=environment.approving_persons,
             approvals=environment.approvals,
             four_eyes=environment.four_eyes,
             channels=environment.channels,

@@ -31,6 +31,8 @@ from pydantic_core import ErrorDetails
 
 Risk = Literal["low", "medium", "high"]
 Role = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
+RoleOrPerson = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_-]{0,30}|@[A-Za-z0-9_-]{1,64})$")]
+"""A role, or `@` and the id of a person."""
 
 _DEPLOY_PLACEHOLDERS: Final = ("commit", "environment", "reference", "run")
 _CURRENT_PLACEHOLDERS: Final = ("environment",)
@@ -43,7 +45,7 @@ _WRITE: Final[Mapping[str, str]] = {
     "deploy": 'a list of words, such as deploy = ["./deploy.sh", "{environment}", "{commit}"]',
     "current": 'a list of words, such as current = ["./current.sh", "{environment}"]',
     "risk": 'risk = "low", "medium" or "high"',
-    "approvers": 'a list of roles, such as approvers = ["approver"]',
+    "approvers": 'a list of roles, or of persons with an @, such as approvers = ["approver", "@lena"]',
     "requesters": 'a list of roles, such as requesters = ["engineer", "approver"]',
     "approvals": "a whole number from 0 to 10, such as approvals = 1",
     "four_eyes": "four_eyes = true or false",
@@ -68,6 +70,7 @@ def _no_repeats(roles: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Roles = Annotated[tuple[Role, ...], AfterValidator(_no_repeats)]
+Approvers = Annotated[tuple[RoleOrPerson, ...], AfterValidator(_no_repeats)]
 
 
 class Environment(BaseModel):
@@ -88,8 +91,8 @@ class Environment(BaseModel):
     """Words that print the commit or tag that runs there, or nothing; runs in the directory of the deploy file, and may
     hold {environment}."""
     risk: Risk
-    approvers: Roles = ()
-    """Roles that may approve; at least one when `approvals` is not 0."""
+    approvers: Approvers = ()
+    """Roles that may approve, and persons as `@id`; at least one when `approvals` is not 0."""
     requesters: Annotated[Roles, Field(min_length=1)]
     """Roles that may ask for a deploy."""
     approvals: Annotated[StrictInt, Field(ge=0, le=10)] = 1
@@ -100,6 +103,16 @@ class Environment(BaseModel):
     """Channels over which it may be approved. Unless written: all, but where the risk is high, no text messages."""
     approval_life_seconds: Annotated[StrictInt, Field(ge=60, le=604_800)] = 3600
     time_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400)] = 900
+
+    @property
+    def approving_roles(self) -> tuple[str, ...]:
+        """Roles that may approve."""
+        return tuple(one for one in self.approvers if not one.startswith("@"))
+
+    @property
+    def approving_persons(self) -> tuple[str, ...]:
+        """Ids of persons who may approve, whatever roles they hold."""
+        return tuple(one.removeprefix("@") for one in self.approvers if one.startswith("@"))
 
     def deploy_command(self, *, commit: str, reference: str, run: str) -> tuple[str, ...]:
         """The words that deploy this commit: each placeholder filled, each word still one argument."""

@@ -8,10 +8,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.cli import dev, doctor, mail, processes, slack, sms, threads
+from bot.cli import audit, dev, doctor, mail, people, processes, slack, sms, threads
 from bot.cli.board import Assemble
 from bot.core.protocols import StoreUnavailable
 from bot.runtime.people_file import PeopleFileError
+from bot.runtime.policy_file import PolicyFileError
 from bot.runtime.private_server import NoServer
 from bot.settings import SettingsError
 
@@ -34,12 +35,15 @@ app.command("simulator", hidden=True)(dev.simulator)
 app.command("doctor")(doctor.doctor)
 app.command("launch")(threads.launch)
 app.command("api-key")(threads.api_key)
+app.add_typer(audit.app, name="audit")
+app.add_typer(people.app, name="people")
 app.add_typer(threads.app, name="threads")
 app.add_typer(slack.app, name="slack")
 
 _TITLES: dict[type[Exception], str] = {
     SettingsError: "A setting is wrong:",
     PeopleFileError: "The people file cannot be used:",
+    PolicyFileError: "The policy file cannot be used:",
     NoServer: "There is no Redis to work with:",
     StoreUnavailable: "Redis does not answer. Check REDIS_URL, or unset it to use a private server:",
 }

@@ -16,8 +16,10 @@ from agents.deploy.environments import ConfigurationError
 from agents.deploy.repository import Repository, RepositoryError
 from bot.cli.board import Board, assemble
 from bot.cli.mail import imap_place
+from bot.cli.people import known_agents
 from bot.core.protocols import DeliveryError, ModelError, StoreUnavailable
 from bot.runtime.people_file import PeopleFile, PeopleFileError
+from bot.runtime.policy_file import PolicyFile, PolicyFileError
 from bot.runtime.private_server import NoServer, reachable_redis, server_binary
 from bot.settings import Settings, load_settings
 from channels.email.client.imap import ImapMailbox, MailboxError
@@ -36,7 +38,7 @@ class Finding:
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the set-up: Redis, Slack, mail, SMS, the model, people, the deploy file, the API's keys.
+    """Check the set-up: Redis, Slack, mail, SMS, the model, people, policies, the deploy file, the API's keys.
 
     It changes no setting; where there is no REDIS_URL, it starts the private Redis in DATA_DIR for a moment.
 
@@ -44,14 +46,15 @@ def doctor(context: typer.Context) -> None:
     cannot even be read.
     """
     settings = load_settings()
-    # The people file has its own line below; a mistake in it must not hide the others.
-    without_people = settings.model_copy(update={"people_file": Path(os.devnull)})
+    # These two files have their own lines below; a mistake in one of them must not hide the others.
+    empty = Path(os.devnull)
+    without_files = settings.model_copy(update={"people_file": empty, "policy_file": empty})
     try:
         with reachable_redis(settings.redis_url, settings.data_dir) as url:
-            findings = asyncio.run(_services(assemble(context, without_people, url)))
+            findings = asyncio.run(_services(assemble(context, without_files, url)))
     except NoServer as error:
         findings = [Finding("bad", "Redis", str(error))]
-    findings += [*_people(settings), *asyncio.run(_deploy(settings)), *_web(settings)]
+    findings += [*_people(settings), *_policies(settings), *asyncio.run(_deploy(settings)), *_web(settings)]
     for one in findings:
         text = f"{_MARKS[one.mark]} [bold]{one.subject:<8}[/] {escape(one.text)}"
         console.print(text, highlight=False, soft_wrap=True)
@@ -191,6 +194,21 @@ def _people(settings: Settings) -> list[Finding]:
     return [
         Finding(mark, "People", f"{len(people)} in {settings.people_file}, {len(approvers)} with the role approver")
     ]
+
+
+def _policies(settings: Settings) -> list[Finding]:
+    if not settings.policy_file.exists():
+        return [Finding("off", "Policy", f"there is no {settings.policy_file}: each tool says itself who is asked.")]
+    try:
+        people = PeopleFile(settings.people_file).load()
+        policies = PolicyFile(settings.policy_file, lambda: people, known_agents(settings)).load()
+    except PeopleFileError:
+        return [Finding("warn", "Policy", f"{settings.policy_file} is held against the people file: mend that first.")]
+    except PolicyFileError as error:
+        return [Finding("bad", "Policy", str(error))]
+    number = len(policies.entries)
+    noun = "entry" if number == 1 else "entries"
+    return [Finding("ok", "Policy", f"{number} {noun} in {settings.policy_file}")]
 
 
 async def _deploy(settings: Settings) -> list[Finding]:

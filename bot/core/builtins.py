@@ -14,6 +14,7 @@ REQUEST_HUMAN_INPUT = "request_human_input"
 DONE_FOR_NOW = "done_for_now"
 WAIT = "wait"
 HAND_OFF = "hand_off"
+ANSWER = "answer_approver"
 
 GO_ON = "Go on"
 STOP = "Stop"
@@ -71,6 +72,15 @@ class HandOff(_Arguments):
     brief: str = Field(min_length=1, max_length=2000, description="What it should do, in one or two sentences.")
 
 
+class AnswerApprover(_Arguments):
+    """Answer what an approver asked about the call that you proposed. They are then asked again, with your answer.
+
+    To propose something else instead, call that tool.
+    """
+
+    answer: str = Field(min_length=1, max_length=2000, description="The answer, in a few plain sentences.")
+
+
 @dataclass(frozen=True)
 class Builtin:
     """A tool that the policy carries out itself."""
@@ -89,4 +99,5 @@ BUILTINS: tuple[Builtin, ...] = (
     Builtin(DONE_FOR_NOW, DoneForNow),
     Builtin(WAIT, Wait),
     Builtin(HAND_OFF, HandOff),
+    Builtin(ANSWER, AnswerApprover),
 )

@@ -118,8 +118,12 @@ def _block(event: e.Event, calls: dict[CallId, str], requests: dict[str, Request
             | e.ToolStarted()
             | e.Paused()
             | e.Resumed()
+            | e.RequestReminded()
+            | e.EscalationDue()
+            | e.RequestEscalated()
             | e.PostSent()
             | e.PostFailed()
+            | e.PostHeld()
             | e.PostReported()
             | e.PostRetryDue()
             | e.InboundRefused()
@@ -147,6 +151,11 @@ def _decision(event: e.DecisionMade, request: Request | None) -> str:
             return _tag("approved", "", by=_who(event.by))
         case "deny":
             return _tag("denied", event.text or "No reason was given.", by=_who(event.by))
+        case "edit":
+            arguments = json.dumps(event.arguments, ensure_ascii=False, default=str)
+            return _tag("changed", f"The call goes on with these arguments instead: {arguments}", by=_who(event.by))
+        case "ask":
+            return _tag("approver_asks", event.text, by=_who(event.by))
 
 
 def _tag(name: str, body: str, **attributes: str) -> str:

@@ -13,10 +13,10 @@ from typing import Literal
 from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.people import Actor, Address, People
 from bot.core.state import RequestCard, RequestState, ThreadState, receipt_key
-from bot.core.values import ApprovalRule, Request, RequestId
+from bot.core.values import ApprovalRule, Arguments, RequestId
 from bot.core.wording import plural
 
-Verdict = Literal["approve", "deny", "answer", "unclear"]
+Verdict = Literal["approve", "deny", "answer", "edit", "ask", "unclear"]
 _WAYS = {"slack": "Slack", "email": "mail", "sms": "text message", "api": "the API"}
 _RECEIPT_PAUSE = timedelta(hours=1)
 
@@ -32,6 +32,8 @@ class Attempt:
     source: str = ""
     ref: str = ""
     """The message that was used, where the channel knows it."""
+    arguments: Arguments | None = None
+    """What an `edit` wants to run instead; the caller has held it against the tool's schema (AP13)."""
     problem: tuple[str, str] | None = None
     """What the channel itself found wrong with it: the rule, and what the person is told."""
     trail: str = ""
@@ -67,6 +69,7 @@ def judge(state: ThreadState, attempt: Attempt, people: People, at: datetime) ->
         verdict=attempt.verdict,
         by=attempt.by,
         text=attempt.text,
+        arguments=attempt.arguments if attempt.verdict == "edit" else None,
         digest=one.request.digest,
         source=attempt.source,
     )
@@ -121,17 +124,17 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
         return None  # whoever asked may always take it back
     if by.kind != "person":
         return "identity", "Only a person can decide this."
-    if not people.roles_of(by) & set(request.rule.roles):
-        held, wanted = sorted(people.roles_of(by)), " or ".join(request.rule.roles)
+    if not (people.roles_of(by) & one.roles or by.id in one.persons):
+        held, wanted = sorted(people.roles_of(by)), " or ".join(sorted(one.roles)) or "nobody has"
         mine = f"yours: {', '.join(held)}" if held else "you have none"
-        return "role", f"You cannot decide this: it takes the role {wanted} ({mine}). {_who_may(request, people)}"
-    if attempt.verdict != "approve":
+        return "role", f"You cannot decide this: it takes the role {wanted} ({mine}). {_who_may(one, people)}"
+    if attempt.verdict not in {"approve", "edit"}:
         return None
-    if channel_problem := _channel(request, by, people):
+    if channel_problem := _channel(one, by, people):
         return channel_problem
     if by.external:
-        return "external", f"Members of another organisation cannot approve. {_who_may(request, people)}"
-    if request.rule.four_eyes and (barred := _four_eyes(request, by, people)):
+        return "external", f"Members of another organisation cannot approve. {_who_may(one, people)}"
+    if request.rule.four_eyes and (barred := _four_eyes(one, by, people)):
         return barred
     if any(vote.by.id == by.id for vote in one.votes):
         missing = request.rule.approvals - len(one.votes)
@@ -139,15 +142,15 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
     return None
 
 
-def _channel(request: Request, by: Actor, people: People) -> tuple[str, str] | None:
+def _channel(one: RequestState, by: Actor, people: People) -> tuple[str, str] | None:
     """Whether the way by which the approval came is good enough for what is at stake (AP9, SM8)."""
-    rule = request.rule
+    rule = one.request.rule
     used = by.address.partition(":")[0]
     if rule is None or may_approve_over(rule, used):
         return None
     better = sorted({address.partition(":")[0] for address in _addresses(by, people)} - {used})
     ways = [way for way in better if may_approve_over(rule, way)]
-    hint = f"Please use {' or '.join(_WAYS.get(way, way) for way in ways)}." if ways else _who_may(request, people)
+    hint = f"Please use {' or '.join(_WAYS.get(way, way) for way in ways)}." if ways else _who_may(one, people)
     return "channel", f"This cannot be approved by {_WAYS.get(used, used or 'this way')}; you can deny it here. {hint}"
 
 
@@ -165,10 +168,11 @@ def _addresses(by: Actor, people: People) -> tuple[Address, ...]:
     return person.addresses if person else ()
 
 
-def _four_eyes(request: Request, by: Actor, people: People) -> tuple[str, str] | None:
+def _four_eyes(one: RequestState, by: Actor, people: People) -> tuple[str, str] | None:
+    request = one.request
     if by.id in request.requesters:
         part = "asked for this" if by.id == request.requesters[0] else "had a say in this thread"
-        return "four_eyes", f"You {part}, so somebody else has to approve it. {_who_may(request, people)}"
+        return "four_eyes", f"You {part}, so somebody else has to approve it. {_who_may(one, people)}"
     if not request.requesters or not all(_is_known(one, people) for one in request.requesters):
         return "four_eyes", "I do not know who asked for this, so nobody can approve it. Please ask again yourself."
     return None
@@ -178,10 +182,10 @@ def _is_known(actor_id: str, people: People) -> bool:
     return people.get(actor_id) is not None or actor_id.startswith("api:")
 
 
-def _who_may(request: Request, people: People) -> str:
-    rule = request.rule
-    barred: Iterable[str] = request.requesters if rule and rule.four_eyes else ()
-    able = [person.name for person in people.with_any_role(rule.roles if rule else ()) if person.id not in barred]
+def _who_may(one: RequestState, people: People) -> str:
+    rule = one.request.rule
+    barred: Iterable[str] = one.request.requesters if rule and rule.four_eyes else ()
+    able = [person.name for person in people.deciders(one.roles, one.persons, barred=barred)]
     return (
         f"{' or '.join(able)} can." if able else "Nobody in the people file can at the moment; tell whoever keeps it."
     )

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.core.state import Call
-from bot.core.values import AnswerFormat, ApprovalRule, CallId, PostId, Preview, Purpose, RequestKind, Urgency
+from bot.core.values import (
+    AnswerFormat,
+    ApprovalRule,
+    Arguments,
+    CallId,
+    PostId,
+    Preview,
+    Purpose,
+    RequestId,
+    RequestKind,
+    Urgency,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,8 @@ class RequestDraft:
     rule: ApprovalRule | None = None
     requesters: tuple[str, ...] = ()
     life_seconds: int | None = 24 * 3600
+    proposed: Arguments | None = None
+    edited_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,14 @@ class OpenRequest:
     """Ask people."""
 
     draft: RequestDraft
+
+
+@dataclass(frozen=True)
+class Escalate:
+    """Bring in whom the next step of a request's escalation names."""
+
+    request_id: RequestId
+    step: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +139,7 @@ Effect = (
     | PrepareCall
     | RefuseCall
     | OpenRequest
+    | Escalate
     | RunTool
     | MarkInDoubt
     | StartWait

@@ -115,10 +115,13 @@ class DecisionMade(Recorded):
 
     type: Literal["decision_made"] = "decision_made"
     request_id: RequestId
-    verdict: Literal["approve", "deny", "answer"]
+    verdict: Literal["approve", "deny", "answer", "edit", "ask"]
+    """`edit`: the call, with other arguments, is put to people anew. `ask`: the agent is asked something first."""
     by: Actor
     text: str = ""
-    """The answer, or the reason of a denial."""
+    """The answer, the reason of a denial, or the question."""
+    arguments: Arguments | None = None
+    """What an `edit` wants to run instead."""
     digest: str = ""
     source: str = ""
 
@@ -128,7 +131,7 @@ class DecisionRefused(Recorded):
 
     type: Literal["decision_refused"] = "decision_refused"
     request_id: RequestId
-    verdict: Literal["approve", "deny", "answer", "unclear"]
+    verdict: Literal["approve", "deny", "answer", "edit", "ask", "unclear"]
     by: Actor
     why: str
     rule: str
@@ -145,6 +148,36 @@ class RequestExpired(Recorded):
 
     type: Literal["request_expired"] = "request_expired"
     request_id: RequestId
+
+
+class RequestReminded(Recorded):
+    """A share of a request's life has passed, and it still waits (AP11)."""
+
+    type: Literal["request_reminded"] = "request_reminded"
+    request_id: RequestId
+    share: float
+
+
+class EscalationDue(Recorded):
+    """It is time to ask somebody else too."""
+
+    type: Literal["escalation_due"] = "escalation_due"
+    request_id: RequestId
+    step: int
+    """Index into the rule's `escalation`."""
+
+
+class RequestEscalated(Recorded):
+    """More people may decide, and were asked."""
+
+    needs_fresh_log = True
+    type: Literal["request_escalated"] = "request_escalated"
+    request_id: RequestId
+    step: int
+    deciders: tuple[Actor, ...] = ()
+    """Who they are, each with the address at which they are asked."""
+    copies: tuple[Address, ...] = ()
+    """Their addresses that the conversation does not reach."""
 
 
 class ToolStarted(Recorded):
@@ -275,6 +308,15 @@ class PostFailed(Recorded):
     """There is no way left to reach the person it is for."""
 
 
+class PostHeld(Recorded):
+    """A post waits for the end of somebody's quiet hours."""
+
+    type: Literal["post_held"] = "post_held"
+    post_id: PostId
+    face: str
+    until: datetime
+
+
 class PostReported(Recorded):
     """A channel, or a mail server on the way, says what became of a post that it had taken (EM17, SM11)."""
 
@@ -324,6 +366,9 @@ Event = (
     | DecisionMade
     | DecisionRefused
     | RequestExpired
+    | RequestReminded
+    | EscalationDue
+    | RequestEscalated
     | ToolStarted
     | ToolFinished
     | ToolFailed
@@ -337,6 +382,7 @@ Event = (
     | Cancelled
     | PostSent
     | PostFailed
+    | PostHeld
     | PostReported
     | PostRetryDue
     | InboundRefused

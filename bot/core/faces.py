@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.state import Activity, ActivityCard, Post, RequestCard, Say, ThreadState, Whisper
+from bot.core.state import Activity, ActivityCard, Post, Reminder, RequestCard, Say, ThreadState, Whisper
 
 _DONE = frozenset({"succeeded", "failed", "not_run"})
 
@@ -10,7 +10,7 @@ _DONE = frozenset({"succeeded", "failed", "not_run"})
 def face_of(state: ThreadState, post: Post) -> str:
     """A short text that changes exactly when the post must look different."""
     match post.content:
-        case Say() | Whisper():
+        case Say() | Whisper() | Reminder():
             return "said"
         case ActivityCard(call_id):
             return _seen(state.activities[call_id])
@@ -38,7 +38,7 @@ def is_settled(state: ThreadState, post: Post) -> bool:
     if post.shown != face or post.tracked:
         return False
     match post.content:
-        case Say() | Whisper():
+        case Say() | Whisper() | Reminder():
             return True
         case ActivityCard():
             return face in _DONE

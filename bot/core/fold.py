@@ -13,7 +13,7 @@ from typing import assert_never
 
 from bot.core import events as e
 from bot.core import requests as r
-from bot.core.builtins import WAIT
+from bot.core.builtins import ANSWER, WAIT
 from bot.core.faces import is_settled
 from bot.core.people import Address
 from bot.core.state import Activity, ActivityCard, Call, Post, RequestCard, Say, ThreadState, Whisper, receipt_key
@@ -54,6 +54,12 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
             return _refused(state, event)
         case e.RequestExpired():
             return r.expired(state, event)
+        case e.RequestReminded():
+            return r.reminded(state, event)
+        case e.EscalationDue():
+            return r.escalation_due(state, event)
+        case e.RequestEscalated():
+            return r.escalated(state, event)
         case e.ToolStarted():
             return _started(state, event)
         case e.ToolFinished():
@@ -78,7 +84,7 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
             return say(state.but(paused=False), f"Resumed by {event.by.name}.") if state.paused else state
         case e.Cancelled():
             return _cancelled(state, event)
-        case e.PostSent() | e.PostFailed() | e.PostReported() | e.PostRetryDue():
+        case e.PostSent() | e.PostFailed() | e.PostHeld() | e.PostReported() | e.PostRetryDue():
             return _posted(state, event)
         case e.InboundRefused():
             return state
@@ -187,11 +193,30 @@ def _chosen(state: ThreadState, event: e.ToolChosen) -> ThreadState:
         return state  # chosen without the newest message: dropped, and asked again
     if state.call and state.call.phase in {"started", "in_doubt"}:
         return state  # a running call is never put aside
-    if event.tool == WAIT and state.call:
-        return state.but(seen=event.saw)  # the model has seen the message and keeps to what it is doing
+    kept = _kept_call(state, event)
+    if kept:
+        return kept
+    if state.call and state.call.asked_back_by:  # the question changed the plan: whoever asked it has shaped it (AP7)
+        state = r.steered_by_id(state, state.call.asked_back_by)
     dropped = r.superseded(state)
     call = Call(id=f"{state.thread_id}:{state.seq}:0", tool=event.tool, arguments=event.arguments)
     return dropped.but(call=call, seen=event.saw, idle=False)
+
+
+def _kept_call(state: ThreadState, event: e.ToolChosen) -> ThreadState | None:
+    """The model keeps to the call in hand: it waits for its request, or answers what an approver asked about it."""
+    call = state.call
+    if call is None or event.tool not in {WAIT, ANSWER}:
+        return None
+    if call.phase != "asked_back":
+        return state.but(seen=event.saw) if event.tool == WAIT else None
+    answer = event.arguments.get("answer") if event.tool == ANSWER else None
+    talk = f"{call.talk}\nThe agent answers: {answer}" if isinstance(answer, str) else call.talk
+    again = Call(
+        id=call.id, tool=call.tool, arguments=call.arguments, proposed=call.proposed, edited_by=call.edited_by,
+        talk=talk, asked_back_by=call.asked_back_by, joined=call.joined,
+    )  # fmt: skip
+    return state.but(call=again, seen=event.saw)
 
 
 def _prepared(state: ThreadState, event: e.CallPrepared) -> ThreadState:
@@ -260,13 +285,17 @@ def _cancelled(state: ThreadState, event: e.Cancelled) -> ThreadState:
     return say(left, f"Cancelled by {event.by.name}. {tail}")
 
 
-def _posted(state: ThreadState, event: e.PostSent | e.PostFailed | e.PostReported | e.PostRetryDue) -> ThreadState:
+def _posted(
+    state: ThreadState, event: e.PostSent | e.PostFailed | e.PostHeld | e.PostReported | e.PostRetryDue
+) -> ThreadState:
     post = state.posts.get(event.post_id)
     if post is None:
         return state
     match event:
         case e.PostRetryDue():
             return state.with_post(replace(post, blocked=False))
+        case e.PostHeld():
+            return state.with_post(replace(post, blocked=True))
         case e.PostFailed():
             return _post_failed(state, post, event)
         case e.PostReported():

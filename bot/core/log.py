@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bot.core.events import DecisionRefused, Event, PostFailed, PostSent, RequestOpened
+from bot.core.events import (
+    DecisionRefused,
+    Event,
+    PostFailed,
+    PostSent,
+    RequestEscalated,
+    RequestOpened,
+    RequestReminded,
+)
 from bot.core.fold import fold, step
 from bot.core.people import Address
 from bot.core.state import RequestState, ThreadState, Whisper
@@ -49,7 +57,11 @@ class Log:
         match self.asking(post_id):
             case RequestOpened(request=request):
                 return self.state.requests.get(request.id)
-            case DecisionRefused(request_id=request_id):
+            case (
+                DecisionRefused(request_id=request_id)
+                | RequestReminded(request_id=request_id)
+                | RequestEscalated(request_id=request_id)
+            ):
                 return self.state.requests.get(request_id)
             case _:
                 return None

@@ -5,14 +5,20 @@ Display names never authorise (AP8): an address is what a channel has authentica
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, time, timedelta
 from typing import Literal, cast
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
 RoleName = str
 Address = str
 """`channel:place`, such as `slack:T0ACME/U0ANA`, `email:ana@acme.example` or `sms:+4915112345678`."""
+Strangers = Literal["nothing", "ask", "launch"]
+"""What somebody may do whom the people file does not have: be turned away, only ask, or launch like anybody else. A
+stranger never decides, whatever this says."""
 
 
 class Frozen(BaseModel):
@@ -39,6 +45,26 @@ class Actor(Frozen):
 SYSTEM = Actor(kind="system", id="system", name="Switchboard")
 
 
+class QuietHours(Frozen):
+    """When somebody does not want to be asked: from one time of the day to another, over midnight if it is later."""
+
+    begin: time
+    end: time
+    timezone: str = "UTC"
+
+    def until(self, at: datetime) -> datetime | None:
+        """When they end, if `at` lies within; else None."""
+        zone = ZoneInfo(self.timezone)
+        local = at.astimezone(zone)
+        now = local.time().replace(tzinfo=None)
+        over_midnight = self.end <= self.begin
+        inside = (now >= self.begin or now < self.end) if over_midnight else self.begin <= now < self.end
+        if not inside:
+            return None
+        day = local.date() + (timedelta(days=1) if over_midnight and now >= self.begin else timedelta())
+        return datetime.combine(day, self.end, tzinfo=zone).astimezone(UTC)
+
+
 class Person(Frozen):
     """A person of the team, from `PEOPLE_FILE`."""
 
@@ -46,14 +72,25 @@ class Person(Frozen):
     name: str = Field(min_length=1, max_length=100)
     roles: tuple[RoleName, ...] = ()
     addresses: tuple[Address, ...] = ()
+    timezone: str = "UTC"
+    quiet: QuietHours | None = None
 
 
 class People:
     """The directory. Looked up by address or id; roles are read when they are needed (AP7)."""
 
-    def __init__(self, persons: Iterable[Person] = ()) -> None:
+    def __init__(
+        self,
+        persons: Iterable[Person] = (),
+        *,
+        roles: Mapping[RoleName, str] | None = None,
+        strangers: Mapping[str, Strangers] | None = None,
+    ) -> None:
+        """`roles` says in words what each role may, `strangers` what unknown senders of a channel may do."""
         self._by_id: dict[str, Person] = {}
         self._by_address: dict[str, Person] = {}
+        self._roles = dict(roles or {})
+        self._strangers: dict[str, Strangers] = dict(strangers or {})
         for person in persons:
             self._by_id[person.id] = person
             for address in person.addresses:
@@ -67,6 +104,16 @@ class People:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    @property
+    def roles(self) -> dict[RoleName, str]:
+        """Every role that there is, and what it may, in words; where the file has no words for them, none."""
+        held = dict.fromkeys((role for person in self for role in person.roles), "")
+        return self._roles or held
+
+    def strangers(self, channel: str) -> Strangers:
+        """What somebody whom the file does not have may do over this channel."""
+        return self._strangers.get(channel, "nothing")
 
     def get(self, person_id: str) -> Person | None:
         """The person with this id, or None."""
@@ -93,10 +140,16 @@ class People:
         wanted = set(roles)
         return tuple(person for person in self._by_id.values() if wanted & set(person.roles))
 
-    def deciders(self, roles: Iterable[RoleName], *, barred: Iterable[str]) -> tuple[Person, ...]:
-        """Who may decide: everybody who holds one of these roles and is not barred."""
-        without = set(barred)
-        return tuple(person for person in self.with_any_role(roles) if person.id not in without)
+    def deciders(
+        self, roles: Iterable[RoleName], persons: Iterable[str] = (), *, barred: Iterable[str] = ()
+    ) -> tuple[Person, ...]:
+        """Who may decide: everybody who holds one of these roles or is named, and is not barred."""
+        wanted, named, without = set(roles), set(persons), set(barred)
+        return tuple(
+            person
+            for person in self._by_id.values()
+            if (wanted & set(person.roles) or person.id in named) and person.id not in without
+        )
 
     def requester(self, actor_id: str) -> tuple[str, Literal["person", "service", "unknown"], frozenset[RoleName]]:
         """Name, kind and present roles of somebody whose id a log has."""
@@ -111,25 +164,50 @@ class People:
         return frozenset(person.roles) if person else frozenset()
 
 
-_KEYS = {"slack": "slack", "mail": "email", "phone": "sms"}
+ADDRESS_KEYS = {"slack": "slack", "mail": "email", "phone": "sms"}
 """The keys of the people file, and the channels whose addresses they hold."""
+_QUIET_HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]) ?[-–] ?([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
-def people_from(table: Mapping[str, Mapping[str, object]]) -> People:
-    """Make the directory from the parsed file: `{id: {name, roles, slack, mail, phone}}`.
+def people_from(
+    persons: Mapping[str, Mapping[str, object]],
+    *,
+    roles: Mapping[RoleName, str] | None = None,
+    strangers: Mapping[str, Strangers] | None = None,
+) -> People:
+    """Make the directory from the parsed file: `{id: {name, roles, slack, mail, phone, timezone, quiet_hours}}`.
 
     Raises ValueError (a pydantic ValidationError is one) that says which person is wrong and how.
     """
-    persons: list[Person] = []
-    for person_id, entry in table.items():
-        fields = dict(entry)
-        addresses = tuple(
-            f"{channel}:{place.lower() if channel == 'email' else place}"
-            for key, channel in _KEYS.items()
-            for place in _texts(person_id, key, fields.pop(key, ()))
-        )
-        persons.append(Person.model_validate({"id": person_id, "addresses": addresses, **fields}))
-    return People(persons)
+    return People((_person(person_id, entry) for person_id, entry in persons.items()), roles=roles, strangers=strangers)
+
+
+def _person(person_id: str, entry: Mapping[str, object]) -> Person:
+    fields = dict(entry)
+    addresses = tuple(
+        address_of(channel, place)
+        for key, channel in ADDRESS_KEYS.items()
+        for place in _texts(person_id, key, fields.pop(key, ()))
+    )
+    hours = fields.pop("quiet_hours", None)
+    quiet = quiet_hours_from(str(hours), timezone=str(fields.get("timezone", "UTC"))) if hours else None
+    return Person.model_validate({"id": person_id, "addresses": addresses, "quiet": quiet, **fields})
+
+
+def address_of(channel: str, place: str) -> Address:
+    """The address of a place. Mail addresses are compared without regard to case."""
+    return f"{channel}:{place.lower() if channel == 'email' else place}"
+
+
+def quiet_hours_from(text: str, *, timezone: str) -> QuietHours:
+    """`22:00-07:00` as quiet hours in a time zone. Raises ValueError that says what to write."""
+    found = _QUIET_HOURS.fullmatch(text)
+    if not found:
+        raise ValueError(f'write them as "22:00-07:00", in the person\'s own time zone, not {text[:60]!r}')
+    begin, end = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
+    if begin == end:
+        raise ValueError(f"{text} begins when it ends; leave quiet_hours out for none")
+    return QuietHours(begin=begin, end=end, timezone=timezone)
 
 
 def _texts(person_id: str, key: str, value: object) -> tuple[str, ...]:

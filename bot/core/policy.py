@@ -49,6 +49,9 @@ def next_delivery(state: ThreadState) -> x.Deliver | None:
 
 def next_step(state: ThreadState, agent: Agent) -> x.Effect | None:
     """What to do now, deliveries aside."""
+    for one in state.pending:
+        if one.escalations_due > one.escalated:
+            return x.Escalate(one.request.id, one.escalated)
     call = state.call
     if call and call.phase == "started":
         return _take_up(state, call, agent)
@@ -116,7 +119,7 @@ def _doubt(state: ThreadState, call: Call) -> x.RequestDraft:
         format="multiple_choice",
         choices=(b.IT_RAN, b.IT_FAILED, b.IT_DID_NOT_RUN),
         # Whoever may approve the call may say what became of it; four eyes do not matter for a report.
-        rule=ApprovalRule(risk=rule.risk, roles=rule.roles, life_seconds=None) if rule else None,
+        rule=ApprovalRule(risk=rule.risk, roles=rule.roles, persons=rule.persons, life_seconds=None) if rule else None,
         life_seconds=None,
     )
 
@@ -134,7 +137,7 @@ def _carry_out(state: ThreadState, call: Call, agent: Agent) -> x.Effect | None:
             if request.digest != digest_of(state.thread_id, call):
                 return x.RefuseCall(call.id, "What was approved is not what would run, so it was not run.")
             return x.RunTool(call)
-        case "waiting" | "started" | "in_doubt":
+        case "waiting" | "asked_back" | "started" | "in_doubt":
             return None
 
 
@@ -163,6 +166,8 @@ def _begin(call: Call, agent: Agent) -> x.Effect:
             return x.HandOver(arguments.agent, arguments.brief)
         case b.RequestHumanInput():
             return _question(call, arguments)
+        case b.AnswerApprover():
+            return x.RefuseCall(call.id, "No approver has asked anything. Go on with what you were doing.")
         case _:
             return x.PrepareCall(call)
 
@@ -203,9 +208,12 @@ def _ruled(state: ThreadState, call: Call) -> x.Effect:
             prompt=call.prepared.preview.title,
             preview=call.prepared.preview,
             digest=digest_of(state.thread_id, call),
-            rule=ruling.rule,
+            rule=ruling.rule.model_copy(update={"persons": tuple(dict.fromkeys((*ruling.rule.persons, *call.joined)))}),
             requesters=state.steered_by,
             life_seconds=ruling.rule.life_seconds,
+            context=call.talk,
+            proposed=call.proposed,
+            edited_by=call.edited_by,
         )
     )
 

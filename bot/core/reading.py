@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.core.wording import APPROVE_WORDS, DENY_WORDS, NO_WORDS, YES_WORDS, cut, normalise
+from bot.core.wording import APPROVE_WORDS, ASK_WORDS, DENY_WORDS, NO_WORDS, YES_WORDS, cut, normalise
 
 MAX_COMMENT = 1000
 """Characters of a comment."""
@@ -48,6 +48,15 @@ def read_decision(text: str) -> Decision:
     if words in DENY_WORDS:
         return Decision("deny", cut(rest.strip(), MAX_COMMENT))
     return NO_DECISION
+
+
+def read_question(text: str) -> str | None:
+    """What an approver wants to know first: the text below a first line that says nothing but `ASK`, or behind it."""
+    line, rest = _first_line(text)
+    word, _, behind = line.strip().partition(" ")
+    if _comparable(word) not in ASK_WORDS:
+        return None
+    return cut(f"{behind.strip()}\n{rest.strip()}".strip(), MAX_COMMENT) or None
 
 
 def match_choice(text: str, choices: tuple[str, ...]) -> str | None:

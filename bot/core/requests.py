@@ -10,7 +10,18 @@ from dataclasses import replace
 from bot.core import events as e
 from bot.core.builtins import STOP
 from bot.core.people import Actor
-from bot.core.state import Activity, ActivityStatus, Post, RequestCard, RequestState, RequestStatus, ThreadState, Vote
+from bot.core.state import (
+    Activity,
+    ActivityStatus,
+    Call,
+    Post,
+    Reminder,
+    RequestCard,
+    RequestState,
+    RequestStatus,
+    ThreadState,
+    Vote,
+)
 from bot.core.values import Artifact, CallId
 from bot.core.wording import NO_WORDS, normalise
 
@@ -35,7 +46,7 @@ def doubtful(state: ThreadState) -> bool:
 def opened(state: ThreadState, event: e.RequestOpened) -> ThreadState:
     """A request waits, and its card is to be shown."""
     request = event.request
-    state = state.with_request(RequestState(request))
+    state = state.with_request(RequestState(request, copies=request.copies))
     if state.conversation:
         state = state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=RequestCard(request.id)))
         for n, address in enumerate(request.copies, 1):
@@ -54,8 +65,11 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
         return state
     if event.verdict == "answer":
         return _answered(state, one, event)
+    if event.verdict in {"edit", "ask"}:
+        return _put_anew(state, one, event)
     if event.verdict == "deny":
-        settled = replace(one, status="denied", decided_by=event.by, decided_at=event.at, text=event.text)
+        status: RequestStatus = "cancelled" if event.by.id in one.request.requesters else "denied"
+        settled = replace(one, status=status, decided_by=event.by, decided_at=event.at, text=event.text)
         if event.text:  # what comes next answers to the reason: whoever gave it has shaped it (AP7)
             state = steered(state, event.by)
         return _call_dropped(_closed(state, settled), one, f"denied by {event.by.name}").but(heard=state.seq)
@@ -71,6 +85,70 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
     if call is None or call.id != one.request.call_id or call.phase != "waiting":
         return state
     return state.but(call=replace(call, phase="approved"))
+
+
+def _put_anew(state: ThreadState, one: RequestState, event: e.DecisionMade) -> ThreadState:
+    """An approver changed the call, or asked about it: this request is over, and the call will need another one."""
+    text = f"{event.by.name} changed it" if event.verdict == "edit" else f"{event.by.name} asks: {event.text}"
+    state = _closed(state, replace(one, status="superseded", decided_by=event.by, decided_at=event.at, text=text))
+    call = state.call
+    if call is None or call.id != one.request.call_id or call.phase != "waiting":
+        return state
+    if event.verdict == "ask":
+        talk = f"{call.talk}\n{text}".strip()
+        asked = replace(
+            call, phase="asked_back", request_id=None, talk=talk, asked_back_by=event.by.id, joined=_joined(call, one)
+        )
+        return state.but(call=asked, heard=state.seq)
+    edited = Call(
+        id=call.id, tool=call.tool, arguments=event.arguments or {}, proposed=call.proposed or call.arguments,
+        edited_by=event.by.name, talk=call.talk, joined=_joined(call, one),
+    )  # fmt: skip
+    # Whoever changed it has shaped it: under four eyes somebody else approves it.
+    return steered(state, event.by).but(call=edited)
+
+
+def _joined(call: Call, one: RequestState) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*call.joined, *(actor.id for actor in one.joined))))
+
+
+def reminded(state: ThreadState, event: e.RequestReminded) -> ThreadState:
+    """Whoever was asked and has not decided is nudged, each where they were asked."""
+    one = state.requests.get(event.request_id)
+    if one is None or one.status != "pending" or not state.conversation:
+        return state
+    voted = {vote.by.id for vote in one.votes}
+    left = [actor for actor in (*one.request.deciders, *one.joined) if actor.id not in voted]
+    here = one.request.rule is None or any(actor.address and actor.address not in one.copies for actor in left)
+    lines = [*([""] if here else []), *(actor.address for actor in left if actor.address in one.copies)]
+    for n, line in enumerate(lines):
+        state = state.with_post(Post(f"{state.thread_id}:{state.seq}:{n}", Reminder(one.request.id, line)))
+    return state
+
+
+def escalation_due(state: ThreadState, event: e.EscalationDue) -> ThreadState:
+    """The next step of the escalation is to be taken."""
+    one = state.requests.get(event.request_id)
+    if one is None or one.status != "pending":
+        return state
+    return state.with_request(replace(one, escalations_due=max(one.escalations_due, event.step + 1)))
+
+
+def escalated(state: ThreadState, event: e.RequestEscalated) -> ThreadState:
+    """More people were brought in."""
+    one = state.requests.get(event.request_id)
+    if one is None or one.status != "pending":
+        return state
+    wider = replace(
+        one,
+        escalated=event.step + 1,
+        joined=(*one.joined, *event.deciders),
+        copies=(*one.copies, *event.copies),
+    )
+    state = state.with_request(wider)
+    for n, address in enumerate(event.copies, 1):
+        state = state.with_post(Post(f"{state.thread_id}:{state.seq}:{n}", RequestCard(one.request.id, address)))
+    return state
 
 
 def answered_by_message(state: ThreadState, event: e.MessageReceived, one: RequestState) -> ThreadState:
@@ -139,8 +217,9 @@ def _closed(state: ThreadState, one: RequestState) -> ThreadState:
     unasked = {
         post.id
         for post in state.posts.values()
-        if isinstance(post.content, RequestCard)
-        and (post.content.request_id, bool(post.line)) == (one.request.id, True)
+        if isinstance(post.content, RequestCard | Reminder)
+        and post.content.request_id == one.request.id
+        and (post.line or isinstance(post.content, Reminder))
         and not (post.shown or post.in_doubt)
     }
     left = {key: post for key, post in state.posts.items() if key not in unasked}
@@ -149,7 +228,12 @@ def _closed(state: ThreadState, one: RequestState) -> ThreadState:
 
 def steered(state: ThreadState, by: Actor) -> ThreadState:
     """This actor's words shape the run from here on: under four eyes they cannot approve what comes of it."""
-    return state if by.id in state.steered_by else state.but(steered_by=(*state.steered_by, by.id))
+    return steered_by_id(state, by.id)
+
+
+def steered_by_id(state: ThreadState, actor_id: str) -> ThreadState:
+    """As `steered`."""
+    return state if actor_id in state.steered_by else state.but(steered_by=(*state.steered_by, actor_id))
 
 
 def activity_is(

@@ -7,6 +7,10 @@ from datetime import datetime
 
 from bot.core import events as e
 from bot.core.state import ThreadState
+from bot.core.values import Request
+
+_REMINDERS = (0.5, 0.9)
+"""Where a request has no rule (AP11)."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,12 @@ def timers_of(event: e.Event) -> tuple[Timer, ...]:
     """The timers that are set together with this event, in the same atomic step."""
     match event:
         case e.RequestOpened(request=request) if request.expires_at:
-            at = request.expires_at
-            return (Timer(f"expiry:{request.id}", at, e.RequestExpired(at=at, request_id=request.id)),)
+            return _of_request(request, event.at, request.expires_at)
         case e.ModelFailed(retry_at=at) if at:
             return (Timer("model", at, e.ModelRetryDue(at=at)),)
         case e.PostFailed(retry_at=at) | e.PostReported(retry_at=at) if at:
+            return (Timer(f"post:{event.post_id}", at, e.PostRetryDue(at=at, post_id=event.post_id)),)
+        case e.PostHeld(until=at):
             return (Timer(f"post:{event.post_id}", at, e.PostRetryDue(at=at, post_id=event.post_id)),)
         case e.WaitStarted(until=at) if at:
             return (Timer("wait", at, e.WaitEnded(at=at)),)
@@ -34,10 +39,32 @@ def timers_of(event: e.Event) -> tuple[Timer, ...]:
             return ()
 
 
+def _of_request(request: Request, opened: datetime, end: datetime) -> tuple[Timer, ...]:
+    """The end of a request; on the way there reminders, and who else is asked."""
+    life = end - opened
+    rule = request.rule
+    timers = [Timer(f"expiry:{request.id}", end, e.RequestExpired(at=end, request_id=request.id))]
+    for share in rule.reminders if rule else _REMINDERS:
+        at = opened + life * share
+        timers.append(
+            Timer(f"remind:{request.id}:{share:g}", at, e.RequestReminded(at=at, request_id=request.id, share=share))
+        )
+    for step, one in enumerate(rule.escalation if rule else ()):
+        at = opened + life * one.after
+        timers.append(
+            Timer(f"escalate:{request.id}:{step}", at, e.EscalationDue(at=at, request_id=request.id, step=step))
+        )
+    return tuple(timers)
+
+
 def still_due(state: ThreadState, event: e.Event) -> bool:
     """Whether the event of a timer would change anything; if not, the timer is dropped without a trace."""
     match event:
-        case e.RequestExpired(request_id=request_id):
+        case (
+            e.RequestExpired(request_id=request_id)
+            | e.RequestReminded(request_id=request_id)
+            | e.EscalationDue(request_id=request_id)
+        ):
             one = state.requests.get(request_id)
             return one is not None and one.status == "pending"
         case e.ModelRetryDue():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from bot.core.people import Actor, Address
+from bot.core.people import Actor, Address, RoleName
 from bot.core.values import (
     Arguments,
     Artifact,
@@ -20,7 +20,7 @@ from bot.core.values import (
     ThreadId,
 )
 
-Phase = Literal["chosen", "prepared", "waiting", "approved", "started", "in_doubt"]
+Phase = Literal["chosen", "prepared", "waiting", "asked_back", "approved", "started", "in_doubt"]
 RequestStatus = Literal["pending", "approved", "denied", "answered", "expired", "cancelled", "superseded"]
 ActivityStatus = Literal["ready", "running", "succeeded", "failed", "in_doubt", "not_run"]
 RunStatus = Literal["empty", "working", "finished", "cancelled"]
@@ -39,6 +39,15 @@ class Call:
     request_id: RequestId | None = None
     place: str = ""
     """Where it was started."""
+    proposed: Arguments | None = None
+    """What the model had proposed, where a person changed it (AP13)."""
+    edited_by: str = ""
+    talk: str = ""
+    """What an approver asked about it, and what the agent answered."""
+    joined: tuple[str, ...] = ()
+    """Ids of persons whom an escalation brought in: they are asked again when the request is made anew."""
+    asked_back_by: str = ""
+    """The id of whoever asked: they shape what comes, should the agent change its mind over it."""
 
     @property
     def exact_arguments(self) -> Arguments:
@@ -65,6 +74,28 @@ class RequestState:
     decided_at: datetime | None = None
     text: str = ""
     """The answer, or the reason of a denial."""
+    escalations_due: int = 0
+    """How many steps of the escalation have come due."""
+    escalated: int = 0
+    """How many of them were taken."""
+    joined: tuple[Actor, ...] = ()
+    """Whom they brought in."""
+    copies: tuple[Address, ...] = ()
+    """Every address outside of the conversation that was asked."""
+
+    @property
+    def roles(self) -> frozenset[RoleName]:
+        """Whoever holds one of these may decide by now."""
+        rule = self.request.rule
+        steps = rule.escalation[: self.escalated] if rule else ()
+        return frozenset((*(rule.roles if rule else ()), *(role for step in steps for role in step.roles)))
+
+    @property
+    def persons(self) -> frozenset[str]:
+        """Ids of persons who may decide by now, whatever roles they hold."""
+        rule = self.request.rule
+        steps = rule.escalation[: self.escalated] if rule else ()
+        return frozenset((*(rule.persons if rule else ()), *(person for step in steps for person in step.persons)))
 
 
 @dataclass(frozen=True)
@@ -96,6 +127,15 @@ class RequestCard:
 
 
 @dataclass(frozen=True)
+class Reminder:
+    """A nudge about a request that still waits."""
+
+    request_id: RequestId
+    to: Address = ""
+    """Empty: in the conversation."""
+
+
+@dataclass(frozen=True)
 class ActivityCard:
     """The card of a call that ran without an approval."""
 
@@ -110,7 +150,7 @@ class Whisper:
     text: str
 
 
-Content = Say | RequestCard | ActivityCard | Whisper
+Content = Say | RequestCard | Reminder | ActivityCard | Whisper
 
 
 @dataclass(frozen=True)
@@ -139,7 +179,7 @@ class Post:
     @property
     def line(self) -> Address:
         """Whose eyes it is for; empty: the conversation. Posts of one line keep their order."""
-        return self.content.to if isinstance(self.content, RequestCard) else ""
+        return self.content.to if isinstance(self.content, RequestCard | Reminder) else ""
 
 
 def receipt_key(address: Address, request_id: RequestId) -> str:

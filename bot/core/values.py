@@ -62,12 +62,27 @@ class Preview(Frozen):
     """Longer plain text, such as a list of commits."""
 
 
+class EscalationStep(Frozen):
+    """Who is asked too, once nobody has decided for a while."""
+
+    name: str = ""
+    after: float = Field(gt=0, lt=1)
+    """The share of the request's life that has passed."""
+    roles: tuple[RoleName, ...] = ()
+    persons: tuple[str, ...] = ()
+    """Ids of persons."""
+    channels: tuple[str, ...] = ()
+    """Where they are asked, the best first; none named: wherever they can be reached."""
+
+
 class ApprovalRule(Frozen):
     """Who may let a call run, and for how long the question stands."""
 
     risk: Risk = "medium"
     roles: tuple[RoleName, ...] = ()
-    """Persons with one of these may decide. None: nobody may."""
+    """Persons with one of these may decide."""
+    persons: tuple[str, ...] = ()
+    """Ids of persons who may decide, whatever roles they hold. No roles and no persons: nobody may."""
     approvals: int = Field(default=1, ge=1, le=10)
     """Distinct persons needed (AP6)."""
     four_eyes: bool = False
@@ -76,6 +91,11 @@ class ApprovalRule(Frozen):
     """Channels over which it may be approved; none named: every one that is good enough for the risk (AP9, SM8)."""
     life_seconds: int | None = Field(default=3600, ge=1, le=7 * 86400)
     """None: the request never expires (AP4)."""
+    reminders: tuple[float, ...] = (0.5, 0.9)
+    """Shares of the life after which whoever has not decided is reminded (AP11)."""
+    escalation: tuple[EscalationStep, ...] = ()
+    wakes: bool = False
+    """Asks people in their quiet hours too."""
 
 
 class Ruling(Frozen):
@@ -146,4 +166,8 @@ class Request(Frozen):
     """Their names, for people to read."""
     requesters: tuple[str, ...] = ()
     """Ids of the actors who asked for this run or steered it before the request was made."""
+    proposed: Arguments | None = None
+    """What the model had proposed, where a person changed it (AP13)."""
+    edited_by: str = ""
+    """The name of whoever changed it."""
     expires_at: datetime | None = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bot.core.people import Actor, Address
-from bot.core.state import Activity, ActivityCard, Post, RequestCard, RequestState, Say, ThreadState, Whisper
-from bot.core.values import AnswerFormat, Artifact, Fact, RequestId, Risk
-from bot.core.wording import plural
+from bot.core.state import Activity, ActivityCard, Post, Reminder, RequestCard, RequestState, Say, ThreadState, Whisper
+from bot.core.values import AnswerFormat, Artifact, Fact, Request, RequestId, Risk
+from bot.core.wording import cut, plural
 
 Mood = Literal["open", "good", "bad", "quiet", "busy"]
 
@@ -50,6 +50,8 @@ class CardView:
     dangerous: bool = False
     deciders: tuple[Actor, ...] = ()
     """Who may decide, as it was when the request was made; the check is made again at the decision."""
+    asked: tuple[Address, ...] = ()
+    """Every address at which somebody is asked; a person may be asked at two."""
     asked_by: str = ""
     expires_at: float | None = None
     """Unix seconds."""
@@ -57,12 +59,15 @@ class CardView:
     """How it stands, one sentence for people."""
     mood: Mood = "open"
     artifact: Artifact | None = None
+    reminder: bool = False
+    """A nudge about a request whose card was sent before."""
 
     def may_decide(self, address: Address) -> bool:
         """Whether the person at this address is among those who are asked. A question without a rule is for anybody."""
         if not self.open:
             return False
-        return any(one.address == address for one in self.deciders) or (self.kind == "question" and not self.ruled)
+        named = address in self.asked or any(one.address == address for one in self.deciders)
+        return named or (self.kind == "question" and not self.ruled)
 
 
 View = SayView | WhisperView | CardView
@@ -81,6 +86,11 @@ def view_of(state: ThreadState, post: Post) -> View:
             return CardView(kind="activity", title=activity.title, status=status, mood=mood, artifact=activity.artifact)
         case RequestCard(request_id, to):
             return _request_view(state, state.requests[request_id], copy=bool(to))
+        case Reminder(request_id, to):
+            one = state.requests[request_id]
+            voted = {vote.by.id for vote in one.votes}
+            view = _request_view(state, one, copy=True)
+            return replace(view, reminder=True, deciders=tuple(by for by in view.deciders if by.id not in voted))
 
 
 def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardView:
@@ -95,7 +105,7 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         request_id=request.id,
         open=one.status == "pending",
         context=request.context,
-        facts=preview.facts if preview else (),
+        facts=(*_changes(state, request), *(preview.facts if preview else ())),
         warnings=preview.warnings if preview else (),
         details=preview.details if preview else "",
         format=request.format,
@@ -103,12 +113,29 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         ruled=request.rule is not None,
         risk=request.rule.risk if request.rule else "low",
         dangerous=request.kind == "approval" and request.rule is not None and request.rule.risk == "high",
-        deciders=request.deciders,
+        deciders=tuple({by.id: by for by in (*reversed(one.joined), *reversed(request.deciders))}.values())[::-1],
+        asked=tuple(by.address for by in (*request.deciders, *one.joined) if by.address),
         asked_by=request.asked_by,
         expires_at=request.expires_at.timestamp() if request.expires_at and one.status == "pending" else None,
         status=status,
         mood=mood,
         artifact=activity.artifact if activity else None,
+    )
+
+
+def _changes(state: ThreadState, request: Request) -> tuple[Fact, ...]:
+    """What a person made different from what the model had proposed (AP13)."""
+    call = state.call
+    if request.proposed is None or call is None or call.id != request.call_id:
+        return ()
+    before, now = request.proposed, call.arguments
+    return tuple(
+        Fact(
+            label=cut(f"Changed by {request.edited_by}", 75),
+            value=cut(f"{key}: {before.get(key, '(nothing)')} → {now.get(key, '(nothing)')}", 1900),
+        )
+        for key in dict.fromkeys((*before, *now))
+        if before.get(key) != now.get(key)
     )
 
 
@@ -137,9 +164,11 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
         case "expired":
             return f"Timed out: nobody {'decided' if approval else 'answered'}.{not_run}", "quiet"
         case "cancelled":
-            return f"Cancelled.{not_run}", "quiet"
+            by = f" by {one.decided_by.name}" if one.decided_by else ""
+            reason = f": “{one.text}”" if one.text else ""
+            return f"{'Withdrawn' if by else 'Cancelled'}{by}{reason}.{not_run}", "quiet"
         case "superseded":
-            return f"Withdrawn: the plan changed.{not_run}", "quiet"
+            return f"Withdrawn: {one.text or 'the plan changed'}.{not_run}", "quiet"
 
 
 def _activity_status(activity: Activity) -> tuple[str, Mood]:

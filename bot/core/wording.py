@@ -30,6 +30,8 @@ DENY_WORDS = frozenset(
     )
 )
 """Each of them alone, as a whole line, denies (EM11)."""
+ASK_WORDS = frozenset(("ask", "question", "frage", "pregunta", "domanda", "pergunta", "vraag", "質問"))
+"""In front of what an approver wants to know from the agent before they decide."""
 CASUAL_APPROVE_WORDS = frozenset(("yep", "ok", "okay", "go", "go ahead", "ship it", "do it", "thumbsup", "+1"))
 CASUAL_DENY_WORDS = frozenset(("nope",))
 SHIP_IT = frozenset({"👍", "✅", "+1", ":+1:", ":thumbsup:"})

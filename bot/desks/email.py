@@ -17,14 +17,16 @@ import structlog
 
 from bot.core.decide import Attempt
 from bot.core.events import MessageReceived
+from bot.core.hearing import is_heard
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
-from bot.core.reading import match_choice
+from bot.core.reading import match_choice, read_question
 from bot.core.state import RequestState
 from bot.core.tokens import Claim, Tokens, Use, read_token
 from bot.core.values import Conversation, PostId, ThreadId
 from bot.core.wording import cut, plural
+from bot.desks.commands import Commands, Where
 from bot.runtime.inbox import Inbound, Inbox, ThreadFull, UnknownThread
 from bot.runtime.store import Store
 from channels.email.client import EmailChannel
@@ -34,7 +36,7 @@ from channels.email.trail import read_trail
 
 logger = structlog.get_logger(__name__)
 
-Taken = Literal["launched", "continued", "decided", "refused", "silent", "bounced", "duplicate"]
+Taken = Literal["launched", "continued", "decided", "refused", "answered", "silent", "bounced", "duplicate"]
 _HOUR = timedelta(hours=1)
 _MAX_ANSWER = 4_000
 _EXACTLY = (
@@ -85,6 +87,7 @@ class EmailDesk:
         channel: EmailChannel,
         people: Callable[[], People],
         store: Store,
+        commands: Commands,
         *,
         own: OwnMail,
         tokens: Tokens,
@@ -95,6 +98,7 @@ class EmailDesk:
         self._channel = channel
         self._people = people
         self._store = store
+        self._commands = commands
         self._own = own
         self._tokens = tokens
         self._clock = clock
@@ -153,11 +157,18 @@ class EmailDesk:
     async def _mail(self, mail: Mail) -> Taken:
         by = self._actor(mail)
         place = await self._place(mail)
-        if place and place.request and (attempt := self._attempt(mail, by, place, place.request)):
+        log = place.log if place else await self._log_above(mail)
+        heard = mail.authentication == "pass" and is_heard(by, self._people(), log)
+        if heard and await self._is_command(mail, by, log):
+            return "answered"
+        one = place.request if place else None
+        # A stranger decides nothing; what they answer to a plain question goes on with what they asked.
+        only_says = heard and by.kind == "unknown" and one is not None and one.request.rule is None
+        if place and one and not only_says and (attempt := self._attempt(mail, by, place, one)):
             return await self._decide(place, attempt, mail)
-        if by.kind == "unknown" or mail.authentication != "pass":
+        if not heard:
             return await self._turned_away(mail, by)
-        thread_id = place.log.thread_id if place else await self._thread_above(mail)
+        thread_id = log.thread_id if log else None
         # A mail that somebody only handed on starts nothing in the name of who wrote it, nor does a copy of one.
         if not mail.addressed or (mail.addressed == "cc" and not thread_id):
             return await self._not_taken(mail, "addressed", "not addressed to the bot", _MISDIRECTED)
@@ -190,6 +201,7 @@ class EmailDesk:
         own = self._same_person(by.address, place.owner)
         takes_part = own and place.owner == place.log.state.owner
         verdict = None if mail.forwarded else mail.decision.verdict
+        asks = None if verdict or mail.forwarded else read_question(mail.reply)
         is_question = one.request.kind == "question"
         pending = one.status == "pending"
         asked = any(actor.address == place.owner for actor in one.request.deciders) or not one.request.rule
@@ -209,6 +221,17 @@ class EmailDesk:
                 "answer",
                 by,
                 text=text,
+                source=mail.message_id,
+                problem=problem,
+                trail=mail.trail if mail.authentication == "pass" else "",
+                receipt=receipt,
+            )
+        if asks:
+            return Attempt(
+                one.request.id,
+                "ask",
+                by,
+                text=asks,
                 source=mail.message_id,
                 problem=problem,
                 trail=mail.trail if mail.authentication == "pass" else "",
@@ -265,12 +288,26 @@ class EmailDesk:
         await self._notify(mail.sender, mail.subject, text, about=rule, seed=mail.digest, trail=mail.trail)
         return "refused"
 
-    async def _thread_above(self, mail: Mail) -> ThreadId | None:
-        """The thread of the mails that this one replies to (EM8)."""
-        for message_id in mail.parents[:20]:
+    async def _is_command(self, mail: Mail, by: Actor, log: Log | None) -> bool:
+        """Whether it asked the bot itself something; then it is answered, with one mail."""
+        whole = mail.reply.strip()
+        if not whole and not mail.text.strip() and not mail.parents:
+            whole = mail.subject  # nothing but a subject, and that their own
+        if mail.forwarded or not whole or mail.addressed != "to":
+            return False
+        place = Where(_deliveries(mail)[-1], log.thread_id if log else "")
+        answer = await self._commands.answer(whole, by, place)
+        if answer and answer.text:
+            subject = mail.subject or "Switchboard"
+            self._send(mail.sender, subject, answer.text, seed=f"command:{mail.digest}", trail=mail.trail)
+        return answer is not None
+
+    async def _log_above(self, mail: Mail) -> Log | None:
+        """The thread of the mails that this one replies to (EM8); nobody's unproven word is looked up."""
+        for message_id in mail.parents[:20] if mail.authentication == "pass" else ():
             thread_id = await self._store.logs.bound_to(_mail_id(message_id))
             if thread_id:
-                return thread_id
+                return await self._store.logs.load(thread_id)
         return None
 
     async def _continue(self, mail: Mail, by: Actor, thread_id: ThreadId) -> Taken:
@@ -330,9 +367,10 @@ class EmailDesk:
 
     async def _notify(self, to: str, subject: str, text: str, *, about: str, seed: str, trail: str = "") -> None:
         """A receipt outside of any thread: at most one an hour to somebody about one thing (EM16). Best effort."""
-        if await self._store.rates.add(f"receipt:{to}:{about}", _HOUR) > 1:
-            return
+        if await self._store.rates.add(f"receipt:{to}:{about}", _HOUR) == 1:
+            self._send(to, subject, text, seed=seed, trail=trail)
 
+    def _send(self, to: str, subject: str, text: str, *, seed: str, trail: str) -> None:
         async def send() -> None:
             try:
                 await self._channel.notice(to, cut(subject, 200), text, in_reply_to=read_trail(trail), seed=seed)

@@ -5,25 +5,35 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from bot.core.decide import Attempt
+from bot.core.commands import read_command
+from bot.core.decide import Attempt, Verdict
 from bot.core.events import DecisionMade
+from bot.core.hearing import is_heard
 from bot.core.people import Actor, People
 from bot.core.protocols import DeliveryError
 from bot.core.state import RequestState
 from bot.core.values import RequestId, ThreadId
+from bot.desks.commands import Commands, Where
 from bot.runtime.inbox import Inbound, Inbox, UnknownThread
 from channels.slack.client import SlackChannel
+from channels.slack.mrkdwn import escape
 from channels.slack.receive import SlackClick, SlackMessage, SlackSubmission, SlackUser, conversation_of, place_of
-from channels.slack.render import deny_modal, read_metadata
+from channels.slack.render import Place, ask_modal, deny_modal, edit_modal, read_metadata
 
 logger = structlog.get_logger(__name__)
 
 _STRANGER = (
     "I do not know you yet, so I did nothing. Ask whoever runs me to add you to the people file; your Slack id is {id}."
+)
+_VERDICTS: dict[str, Verdict] = {"approve": "approve", "deny": "deny", "ask": "ask", "edit": "edit"}
+_DIALOGS = frozenset({"deny", "ask", "edit"})
+_NO_COMMAND = (
+    "That is no command; help lists them. For anything else mention me in a channel, or write me a direct message."
 )
 _UNKNOWN_CARD = "I do not know this card any more. Please ask again in a new message."
 
@@ -31,10 +41,19 @@ _UNKNOWN_CARD = "I do not know this card any more. Please ask again in a new mes
 class SlackDesk:
     """Takes Slack's input in."""
 
-    def __init__(self, inbox: Inbox, channel: SlackChannel, people: Callable[[], People], *, first_agent: str) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        channel: SlackChannel,
+        people: Callable[[], People],
+        commands: Commands,
+        *,
+        first_agent: str,
+    ) -> None:
         self._inbox = inbox
         self._channel = channel
         self._people = people
+        self._commands = commands
         self._first_agent = first_agent
         self._notices: set[asyncio.Task[None]] = set()
         self._told: deque[str] = deque(maxlen=100)
@@ -42,11 +61,13 @@ class SlackDesk:
     async def message(self, message: SlackMessage) -> None:
         """Start or continue a thread. Raises StoreUnavailable."""
         by = self._actor(message.user)
-        if by.kind == "unknown":
-            # A stranger's words never reach a model, and nothing of theirs is kept.
+        if by.kind == "unknown" and not await self._is_heard(by, message):
+            # Words of a stranger whom no policy lets in never reach a model, and nothing of theirs is kept.
             if message.addressed or await self._inbox.takes_part(message.conversation):
                 self._tell(message)
                 logger.info("stranger_refused", address=by.address)
+            return
+        if await self._is_command(message, by):
             return
         inbound = Inbound(
             conversation=message.conversation,
@@ -71,44 +92,77 @@ class SlackDesk:
             attempt = await self._attempt(thread_id, click, by)
             if attempt is None:
                 return
-            if attempt.verdict == "deny" and await self._ask_for_reason(thread_id, attempt, click):
+            if attempt.verdict in _DIALOGS and await self._opened(thread_id, attempt, click):
                 return
+            if attempt.verdict in {"ask", "edit"} and isinstance(
+                await self._inbox.would_be(thread_id, attempt), DecisionMade
+            ):
+                return  # nothing was typed yet
             await self._decide(thread_id, attempt, click.delivery)
         except UnknownThread:
             self._notice(self._channel.whisper(click.ref.partition("/")[0], "", click.user.id, _UNKNOWN_CARD))
 
     async def submission(self, submission: SlackSubmission) -> None:
-        """A denial with its reason. Raises StoreUnavailable."""
+        """A denial with its reason, a question, a changed call. Raises StoreUnavailable."""
         meta = read_metadata(submission.private_metadata)
-        if submission.callback != "deny" or not {"request", "channel", "root", "ref"} <= meta.keys():
+        if submission.callback not in _DIALOGS or not {"request", "channel", "root", "ref"} <= meta.keys():
             return
         thread_id = await self._inbox.thread_of(conversation_of(meta["channel"], meta["root"]))
         attempt = Attempt(
             request_id=meta["request"],
-            verdict="deny",
+            verdict=_VERDICTS[submission.callback],
             by=self._actor(submission.user),
-            text=submission.values.get("reason", "").strip()[:1_000],
+            text=submission.values.get("question" if submission.callback == "ask" else "reason", "").strip()[:1_000],
             source=submission.delivery,
             ref=meta["ref"],
         )
+        if submission.callback == "edit":
+            attempt = await self._edited(thread_id, attempt, submission)
         try:
             await self._decide(thread_id, attempt, submission.delivery)
         except UnknownThread:
             self._notice(self._channel.whisper(meta["channel"], "", submission.user.id, _UNKNOWN_CARD))
 
     async def command(self, body: Mapping[str, Any]) -> str:
-        """There are none yet: say how to reach the bot instead."""
-        del body
-        return "Mention me in a channel, or write me a direct message: for example “what is on production?”"
+        """A slash command: what it answers is shown to that person alone. Raises StoreUnavailable."""
+        team, user_id, name, text, trigger_id = (
+            _text(body, key) for key in ("team_id", "user_id", "user_name", "text", "trigger_id")
+        )
+        by = self._actor(SlackUser(team, user_id, name or user_id, external=False))
+        if not is_heard(by, self._people()):
+            return escape(_STRANGER.format(id=f"{team}/{user_id}"))
+        answer = await self._commands.answer(text.strip() or "help", by, Where(f"slack:command:{trigger_id}"))
+        return escape(answer.text) if answer else _NO_COMMAND
 
     async def close(self) -> None:
         """Let the notices that are under way get out."""
         if self._notices:
             await asyncio.wait(self._notices, timeout=5)
 
+    async def _is_heard(self, by: Actor, message: SlackMessage) -> bool:
+        people = self._people()
+        if not is_heard(by, people):
+            return False
+        try:
+            return is_heard(by, people, await self._inbox.log(await self._inbox.thread_of(message.conversation)))
+        except UnknownThread:
+            return True
+
+    async def _is_command(self, message: SlackMessage, by: Actor) -> bool:
+        """Whether it asked the bot itself something; then it is answered, to that person alone."""
+        if read_command(message.text) is None:
+            return False
+        if not (message.addressed or await self._inbox.takes_part(message.conversation)):
+            return False  # two people talking to each other
+        thread_id = await self._inbox.thread_of(message.conversation) if message.in_thread else ""
+        answer = await self._commands.answer(message.text, by, Where(message.deliveries[0], thread_id, shared=True))
+        if answer and answer.text:
+            self._whisper(message, answer.text)
+        return answer is not None
+
     async def _attempt(self, thread_id: ThreadId, click: SlackClick, by: Actor) -> Attempt | None:
-        if click.action in {"approve", "deny"}:
-            verdict = "approve" if click.action == "approve" else "deny"
+        verdict = _VERDICTS.get(click.action)
+        if verdict:
             return Attempt(click.request_id, verdict, by, source=click.delivery, ref=click.ref)
         if click.action != "answer" or click.choice is None:
             return None  # a link button, or nothing of ours
@@ -120,20 +174,39 @@ class SlackDesk:
     async def _request(self, thread_id: ThreadId, request_id: RequestId) -> RequestState | None:
         return (await self._inbox.log(thread_id)).state.requests.get(request_id)
 
-    async def _ask_for_reason(self, thread_id: ThreadId, attempt: Attempt, click: SlackClick) -> bool:
-        """Open the modal, if a denial would count. False: it would not, or Slack did not open it."""
+    async def _edited(self, thread_id: ThreadId, attempt: Attempt, submission: SlackSubmission) -> Attempt:
+        typed = {
+            block.removeprefix("argument:"): text
+            for block, text in submission.values.items()
+            if block.startswith("argument:")
+        }
+        try:
+            arguments = self._inbox.edited(await self._inbox.log(thread_id), attempt.request_id, typed)
+        except UnknownThread:
+            return attempt
+        except ValueError as error:
+            why = f"That cannot be run: {error}. The request is as it was."
+            return replace(attempt, problem=("arguments", why))
+        return replace(attempt, arguments=arguments)
+
+    async def _opened(self, thread_id: ThreadId, attempt: Attempt, click: SlackClick) -> bool:
+        """Open the dialog, if such a decision would count. False: it would not, or Slack did not open it."""
         if not isinstance(await self._inbox.would_be(thread_id, attempt), DecisionMade):
             return False
         log = await self._inbox.log(thread_id)
         one = log.state.requests[attempt.request_id].request
         channel, root_ts = place_of(click.conversation)
         title = one.preview.title if one.preview else one.prompt
-        modal = deny_modal(attempt.request_id, channel=channel, root_ts=root_ts, ref=click.ref, title=title)
+        place = Place(attempt.request_id, channel, root_ts, click.ref)
+        if attempt.verdict == "edit":
+            modal = edit_modal(place, title, self._inbox.editable(log, attempt.request_id))
+        else:
+            modal = ask_modal(place, title) if attempt.verdict == "ask" else deny_modal(place, title)
         try:
             await self._channel.open_view(click.trigger_id, modal)
         except DeliveryError as error:
             logger.warning("modal_not_opened", thread=thread_id, error=error.error)
-            text = "Slack did not open the dialog for your reason. Nothing was decided; please press Deny again."
+            text = "Slack did not open the dialog. Nothing was decided; please press the button again."
             self._notice(self._channel.whisper(channel, root_ts, click.user.id, text))
         return True
 
@@ -152,10 +225,12 @@ class SlackDesk:
             return  # of a mention we hear twice (SL7), and nothing of a stranger is in the store
         self._told.append(message.deliveries[0])
         user = message.user
-        text = _STRANGER.format(id=f"{user.team}/{user.id}")
+        self._whisper(message, _STRANGER.format(id=f"{user.team}/{user.id}"))
+
+    def _whisper(self, message: SlackMessage, text: str) -> None:
         # Slack shows an ephemeral reply only in a thread that has replies already.
         root_ts = place_of(message.conversation)[1] if message.in_thread else ""
-        self._notice(self._channel.whisper(message.channel, root_ts, user.id, text))
+        self._notice(self._channel.whisper(message.channel, root_ts, message.user.id, text))
 
     def _notice(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send without making Slack wait. Best effort: nothing has happened that it would have to report."""
@@ -169,3 +244,9 @@ class SlackDesk:
         task = asyncio.create_task(send())
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key)
+    # JSON, which Socket Mode brings, can carry half a character, which nothing after us could store.
+    return value.encode("utf-8", "ignore").decode() if isinstance(value, str) else ""

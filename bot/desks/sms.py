@@ -15,11 +15,13 @@ import structlog
 
 from bot.core.decide import Attempt
 from bot.core.events import DecisionMade, PostSent
+from bot.core.hearing import is_heard
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, DeliveryError
-from bot.core.reading import match_choice
+from bot.core.reading import match_choice, read_question
 from bot.core.state import RequestState
 from bot.core.wording import cut, is_bare_decision
+from bot.desks.commands import Commands, Where
 from bot.runtime.inbox import Inbound, Inbox, ThreadFull, UnknownThread
 from bot.runtime.store import CodeOwner, Store
 from channels.sms.client import SmsChannel
@@ -36,7 +38,9 @@ from channels.sms.receive import (
 
 logger = structlog.get_logger(__name__)
 
-Taken = Literal["launched", "continued", "decided", "refused", "listed", "silent", "opted_out", "opted_in", "duplicate"]
+Taken = Literal[
+    "launched", "continued", "decided", "refused", "listed", "answered", "silent", "opted_out", "opted_in", "duplicate"
+]
 _HOUR, _DAY, _SEEN = timedelta(hours=1), timedelta(days=1), timedelta(days=3)
 _WRONG_CODES = 5
 _ANSWERS_AN_HOUR = 10
@@ -69,6 +73,7 @@ class SmsDesk:
         channel: SmsChannel,
         people: Callable[[], People],
         store: Store,
+        commands: Commands,
         *,
         caps: Caps,
         clock: Clock,
@@ -78,6 +83,7 @@ class SmsDesk:
         self._channel = channel
         self._people = people
         self._store = store
+        self._commands = commands
         self._caps = caps
         self._clock = clock
         self._first_agent = first_agent
@@ -117,13 +123,20 @@ class SmsDesk:
     async def _text(self, text: SmsText) -> Taken:
         address = address_of(text.number)
         by = self._people().actor(address, name=text.number, authenticated_by="twilio-signature")
-        if by.kind == "unknown":  # SM7: no agent, and no answer
+        if not is_heard(by, self._people()):  # SM7: no agent, and no answer
             await self._inbox.refuse(address, "SM7", "not a number of anybody known", source=text.sid)
             return "silent"
         if text.opt == "stop":
             return await self._opted_out(address, text)
         if text.opt == "start" and await self._store.addresses.turn_on(address):
             return "opted_in"
+        place = Where(f"sms:{text.sid}", await self._inbox.thread_of(conversation_of(text.number)))
+        if answer := await self._commands.answer(text.text, by, place):
+            if answer.text:
+                self._notify(text.number, answer.text)
+            return "answered"
+        if by.kind == "unknown":  # never decides: what they say goes on with what they asked
+            return await self._message(text, by)
         return await self._routed(text, by)
 
     async def _routed(self, text: SmsText, by: Actor) -> Taken:
@@ -131,7 +144,7 @@ class SmsDesk:
         if intent.code:
             owner = await self._store.codes.owner(by.address, intent.code)
             request = await self._request(owner) if owner else None
-            tries = bool(intent.verdict) or not intent.rest.strip()
+            tries = bool(intent.verdict or read_question(intent.rest)) or not intent.rest.strip()
             # Counted before it is known to be right, so that many at once are no more tries than five.
             locked = tries and await self._tried(text, by) > _WRONG_CODES
             if locked and not (owner and intent.verdict == "deny"):  # a no fails safe
@@ -290,6 +303,8 @@ def _attempt(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Att
     if intent.verdict:
         reason = cut(intent.rest.strip(), 1_000) if intent.verdict == "deny" else ""
         return Attempt(request.id, intent.verdict, by, text=reason, source=text.sid)
+    if asks := read_question(intent.rest):
+        return Attempt(request.id, "ask", by, text=asks, source=text.sid)
     code = intent.code or ""
     problem = ("ambiguous", f"Nothing was decided. Reply with exactly YES {code} or NO {code}.")
     return Attempt(request.id, "unclear", by, source=text.sid, problem=problem)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from pydantic import BaseModel
+
+from bot.core.agent import Agent
 from bot.core.decide import Attempt, judge
+from bot.core.editing import Field, arguments_from, fields_of
 from bot.core.events import (
     Cancelled,
     DecisionMade,
@@ -28,7 +32,7 @@ from bot.core.events import (
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, ThreadStore
-from bot.core.values import Conversation, PostId, ThreadId
+from bot.core.values import Arguments, Conversation, PostId, RequestId, ThreadId
 
 MAX_MESSAGE_CHARACTERS = 40_000
 MAX_LOG_LENGTH = 5_000
@@ -82,10 +86,13 @@ class Received:
 class Inbox:
     """The way in."""
 
-    def __init__(self, store: ThreadStore, clock: Clock, people: Callable[[], People]) -> None:
+    def __init__(
+        self, store: ThreadStore, clock: Clock, people: Callable[[], People], agents: Mapping[str, Agent] | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._people = people
+        self._agents = agents or {}
 
     async def message(self, inbound: Inbound, *, agent: str) -> Received:
         """Continue the conversation's thread, or launch `agent` in a new one. Raises StoreUnavailable."""
@@ -197,6 +204,26 @@ class Inbox:
                 return await self._store.refresh(log), event
             log = await self._store.refresh(log)
 
+    def editable(self, log: Log, request_id: RequestId) -> tuple[Field, ...]:
+        """What can be changed in the call that a request is about; empty: nothing."""
+        found = self._proposed(log, request_id)
+        return fields_of(*found) if found else ()
+
+    def edited(self, log: Log, request_id: RequestId, typed: Mapping[str, str]) -> Arguments:
+        """What a person typed, as arguments of the call. Raises ValueError with what is wrong with it."""
+        found = self._proposed(log, request_id)
+        if found is None:
+            raise ValueError("there is nothing to change here any more")
+        return arguments_from(found[0], typed, found[1])
+
+    def _proposed(self, log: Log, request_id: RequestId) -> tuple[Arguments, type[BaseModel]] | None:
+        one, call = log.state.requests.get(request_id), log.state.call
+        if one is None or call is None or one.request.call_id != call.id or one.request.kind != "approval":
+            return None
+        agent = self._agents.get(log.state.agent)
+        tool = agent.tool(call.tool) if agent else None
+        return (call.arguments, tool.arguments) if tool else None
+
     async def would_be(self, thread_id: ThreadId, attempt: Attempt) -> DecisionMade | DecisionRefused:
         """What would become of a decision now. Nothing is recorded. Raises UnknownThread."""
         log = await self.log(thread_id)
@@ -227,7 +254,7 @@ class Inbox:
             f"{REFUSED}{channel}-{at:%Y-%m-%d}", (refused,), deliveries=deliveries, max_length=MAX_LOG_LENGTH
         )
 
-    async def control(self, thread_id: ThreadId, what: Control, by: Actor) -> Log:
+    async def control(self, thread_id: ThreadId, what: Control, by: Actor, *, deliveries: Sequence[str] = ()) -> Log:
         """Pause, resume or cancel. Raises UnknownThread, ThreadFull."""
         await self.log(thread_id)
         at = self._clock.now()
@@ -236,11 +263,20 @@ class Inbox:
             "resume": Resumed(at=at, by=by),
             "cancel": Cancelled(at=at, by=by),
         }
-        await self._from_outside(thread_id, (events[what],), ())
+        # A thread that takes no more messages can still be cancelled.
+        limit = None if what == "cancel" else MAX_LOG_LENGTH
+        await self._from_outside(thread_id, (events[what],), deliveries, limit=limit)
         return await self._store.load(thread_id)
 
-    async def _from_outside(self, thread_id: ThreadId, events: Sequence[Event], deliveries: Sequence[str]) -> None:
-        appended = await self._store.receive(thread_id, events, deliveries=deliveries, max_length=MAX_LOG_LENGTH)
+    async def _from_outside(
+        self,
+        thread_id: ThreadId,
+        events: Sequence[Event],
+        deliveries: Sequence[str],
+        *,
+        limit: int | None = MAX_LOG_LENGTH,
+    ) -> None:
+        appended = await self._store.receive(thread_id, events, deliveries=deliveries, max_length=limit)
         if appended.outcome == "full":
             raise ThreadFull(thread_id)
 

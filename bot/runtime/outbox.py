@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bot.core.events import PostFailed, PostSent
+from bot.core.events import PostFailed, PostHeld, PostSent
 from bot.core.log import Log
 from bot.core.people import Address
 from bot.core.protocols import Channel, Clock, DeliveryError, Outgoing, ThreadStore
 from bot.core.redact import redact
-from bot.core.state import Post, RequestCard, Whisper
+from bot.core.state import Post, Reminder, RequestCard, Whisper
 from bot.core.tokens import Tokens
 from bot.core.values import Conversation
 from bot.core.views import CardView, SayView, View, view_of
@@ -50,7 +50,7 @@ class Outbox:
         self._links = links
         self._tokens = tokens
 
-    async def deliver(self, log: Log, post: Post, face: str, *, recovered: bool) -> PostSent | PostFailed:
+    async def deliver(self, log: Log, post: Post, face: str, *, recovered: bool) -> PostSent | PostFailed | PostHeld:
         """Send the post, or update it, and return the event to record."""
         way = await self._way(log, post)
         if way is None:
@@ -63,7 +63,17 @@ class Outbox:
         if channel is None:
             off = DeliveryError(f"the channel {way.channel} is off", retry_seconds=MAX_PAUSE_SECONDS)
             return self._failed(log, post, face, off, to=way.to, in_doubt=post.in_doubt)
+        if until := self._quiet_until(log, post, way):
+            return PostHeld(at=self._clock.now(), post_id=post.id, face=face, until=until)
         return await self._send(channel, self._outgoing(log, post, face, way, recovered=recovered), log, post)
+
+    def _quiet_until(self, log: Log, post: Post, way: _Way) -> datetime | None:
+        """Nobody is asked or reminded by themselves in their quiet hours, unless the rule says so."""
+        content = post.content
+        if not way.private or post.ref or not isinstance(content, RequestCard | Reminder):
+            return None
+        rule = log.state.requests[content.request_id].request.rule
+        return None if rule and rule.wakes else self._routing.quiet_until(way.to, self._clock.now())
 
     async def _send(self, channel: Channel, outgoing: Outgoing, log: Log, post: Post) -> PostSent | PostFailed:
         face = outgoing.face
@@ -137,7 +147,7 @@ class Outbox:
         )
 
     def _decide_url(self, log: Log, post: Post, to: Address) -> str:
-        if not self._links.public_url or not isinstance(post.content, RequestCard):
+        if not self._links.public_url or not isinstance(post.content, RequestCard | Reminder):
             return ""
         digest = log.state.requests[post.content.request_id].request.digest
         token = self._tokens.make("decide", post.id, to, _asked_at(log, post), digest=digest)
@@ -186,7 +196,7 @@ def _for(view: View, way: _Way) -> View:
     deciders = tuple(
         one.model_copy(update={"address": way.to}) if one.address == way.wanted else one for one in view.deciders
     )
-    return replace(view, deciders=deciders)
+    return replace(view, deciders=deciders, asked=tuple(way.to if one == way.wanted else one for one in view.asked))
 
 
 def _is_needed(log: Log, post: Post) -> bool:

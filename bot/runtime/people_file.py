@@ -1,17 +1,24 @@
-"""Reads `PEOPLE_FILE`, and reads it again when it changes. A broken change keeps the people of before, and says so."""
+"""Reads `PEOPLE_FILE`, and reads it again when it changes. A broken change keeps the people of before, and says so.
+
+All mistakes of a file are told at once: one line each, with the person, the key and what to write.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, cast
+from zoneinfo import ZoneInfo, available_timezones
 
 import phonenumbers
 import structlog
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from bot.core.people import People, people_from
+from bot.core.people import ADDRESS_KEYS, People, Strangers, address_of, people_from, quiet_hours_from
 
 logger = structlog.get_logger(__name__)
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -43,6 +50,21 @@ def _phone_number(value: str) -> str:
     return value
 
 
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # not there; no name at all; the name of a directory
+        near = difflib.get_close_matches(value, available_timezones(), n=1, cutoff=0.7)
+        such = near[0] if near else "Europe/Berlin"
+        raise ValueError(f"there is no time zone {value[:60]!r}; write one such as {such}") from None
+    return value
+
+
+def _hours(value: str) -> str:
+    quiet_hours_from(value, timezone="UTC")
+    return value
+
+
 def _one_is_a_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -56,15 +78,27 @@ class _Entry(BaseModel):
     slack: Annotated[list[Annotated[str, AfterValidator(_slack_id)]], BeforeValidator(_one_is_a_list)] = []
     mail: Annotated[list[Annotated[str, AfterValidator(_mail_address)]], BeforeValidator(_one_is_a_list)] = []
     phone: Annotated[list[Annotated[str, AfterValidator(_phone_number)]], BeforeValidator(_one_is_a_list)] = []
+    timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    quiet_hours: Annotated[str, AfterValidator(_hours)] | None = None
 
 
-# `api:ci` or `system` would be the name of somebody who is no person.
-_ID = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-_FILE: TypeAdapter[dict[str, _Entry]] = TypeAdapter(dict[_ID, _Entry])
+class _Way(BaseModel):
+    """What the file says of a channel."""
+
+    model_config = ConfigDict(extra="forbid")
+    strangers: Strangers = "nothing"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    # `api:ci` would be the name of somebody who is no person.
+    people: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], _Entry] = {}
+    roles: dict[str, str] = {}
+    channels: dict[Literal["slack", "email", "sms"], _Way] = {}
 
 
 class PeopleFileError(Exception):
-    """The file cannot be used. The text says where and why."""
+    """The file cannot be used. The text says where and why, a line for each mistake."""
 
 
 class PeopleFile:
@@ -82,7 +116,8 @@ class PeopleFile:
             text = self._path.read_text(encoding="utf-8") if self._stamp else ""
             self._people = parse_people(text)
         except (OSError, ValueError) as error:
-            raise PeopleFileError(f"{self._path}: {_first_line(error)}") from error
+            lines = str(error).splitlines()
+            raise PeopleFileError("\n".join(f"{self._path}: {line}" for line in lines)) from error
         return self._people
 
     def __call__(self) -> People:
@@ -104,32 +139,111 @@ class PeopleFile:
 
 
 def parse_people(text: str) -> People:
-    """The directory from TOML: one table for each person, `[people.<id>]`. Raises ValueError."""
+    """The directory from TOML: `[people.<id>]` for each person, and perhaps `[roles]` and `[channels.<channel>]`.
+
+    Raises ValueError with a line for each mistake.
+    """
     table = tomllib.loads(text)
-    unknown = set(table) - {"people"}
-    if unknown:
-        raise ValueError(f"unknown table [{min(unknown)}]; persons are written as [people.<id>]")
-    _FILE.validate_python(table.get("people", {}))
-    return people_from(table.get("people", {}))
+    lines: list[str] = []
+    file = _File()
+    try:
+        file = _File.model_validate(table)
+    except ValidationError as error:
+        lines = [_line(one) for one in error.errors()]
+    lines += [*_shared_addresses(table), *_unknown_roles(table)]
+    if lines:
+        raise ValueError("\n".join(dict.fromkeys(lines)))
+    return people_from(
+        {person_id: entry.model_dump(exclude_none=True) for person_id, entry in file.people.items()},
+        roles=file.roles,
+        strangers={channel: way.strangers for channel, way in file.channels.items()},
+    )
 
 
-def _first_line(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error).splitlines()[0]
-    first = error.errors()[0]
-    person, *place = (str(part) for part in first["loc"]) if first["loc"] else ("<id>",)
-    match first["type"]:
+def _shared_addresses(table: dict[str, Any]) -> Iterator[str]:
+    """Looked for in the raw file, so that a mistake elsewhere does not hide them."""
+    owners: dict[str, str] = {}
+    for person_id, entry in _tables(table.get("people")):
+        for key, channel in ADDRESS_KEYS.items():
+            for place in _texts(entry.get(key)):
+                address = address_of(channel, place)
+                owner = owners.setdefault(address, person_id)
+                if owner != person_id:
+                    yield (
+                        f"[people.{person_id}] {key}: {address} belongs to both {owner} and {person_id}; "
+                        "an address has one owner, so take it from one of them"
+                    )
+
+
+def _unknown_roles(table: dict[str, Any]) -> Iterator[str]:
+    if "roles" not in table or not isinstance(table["roles"], dict):
+        return
+    known = list(cast("dict[str, object]", table["roles"]))
+    for person_id, entry in _tables(table.get("people")):
+        for role in _texts(entry.get("roles")):
+            if role not in known:
+                near = difflib.get_close_matches(role, known, n=1)
+                such = f"did you mean {near[0]}? " if near else ""
+                yield (
+                    f"[people.{person_id}] roles: there is no role {role[:60]!r}; {such}"
+                    f"[roles] has {', '.join(known) or 'none'}"
+                )
+
+
+def _tables(value: object) -> list[tuple[str, dict[str, object]]]:
+    if not isinstance(value, dict):
+        return []
+    tables = cast("dict[str, object]", value).items()
+    return [(key, cast("dict[str, object]", one)) for key, one in tables if isinstance(one, dict)]
+
+
+def _texts(value: object) -> list[str]:
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    return [one for one in values if isinstance(one, str)]
+
+
+_TABLES = "persons are written as [people.<id>], roles in [roles], and channels as [channels.<channel>]"
+_KEYS = f"a person has {', '.join(_Entry.model_fields)}"
+
+
+def _line(error: ErrorDetails) -> str:
+    """One mistake as `[table] key: what to write`."""
+    table, *place = [str(part) for part in error["loc"]]
+    if table == "people":
+        return _line_of_a_person(error, place)
+    if table == "roles":
+        return f"[roles]{f' {place[0]}' if place else ''}: write what the role may, in words, as in: {_EXAMPLE_ROLE}"
+    if table != "channels":
+        return f"unknown table [{table}]; {_TABLES}"
+    if len(place) <= 1 or place[1] == "[key]":
+        return (
+            f"[channels.{place[0] if place else '<channel>'}]: a channel is slack, email or sms, with: {_EXAMPLE_WAY}"
+        )
+    return f'[channels.{place[0]}] {place[1]}: write strangers = "nothing", "ask" or "launch"'
+
+
+_EXAMPLE_ROLE = 'approver = "Approves deploys to production."'
+_EXAMPLE_WAY = 'strangers = "ask"'
+
+
+def _line_of_a_person(error: ErrorDetails, place: list[str]) -> str:
+    person, *keys = place or ["<id>"]
+    match error["type"]:
         case "extra_forbidden":
-            why = f"there is no such key; a person has {', '.join(_Entry.model_fields)}"
+            why = f"there is no such key; {_KEYS}"
         case "string_pattern_mismatch":
             why = "an id is made of letters, digits, - and _"
         case "missing":
-            why = "this key is missing"
+            why = 'this key is missing; write name = "Ana Ruiz"'
         case "dict_type" | "model_type":
             why = f"a person is a table with {', '.join(_Entry.model_fields)}"
         case "list_type":
             why = 'write a list of texts, such as ["engineer"]'
+        case "string_type":
+            why = "write a text, in quotation marks"
+        case "string_too_short" | "string_too_long":
+            why = "write a name of 1 to 100 characters"
         case _:
-            why = first["msg"].removeprefix("Value error, ")
-    keys = ".".join(part for part in place if part != "[key]")
-    return f"[people.{person}]{f' {keys}' if keys else ''}: {why}"
+            why = error["msg"].removeprefix("Value error, ")
+    where = ".".join(key for key in keys if key != "[key]")
+    return f"[people.{person}]{f' {where}' if where else ''}: {why}"

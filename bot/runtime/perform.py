@@ -19,14 +19,15 @@ from bot.core import events as e
 from bot.core.agent import Agent
 from bot.core.log import Log
 from bot.core.people import People
+from bot.core.policies import Policies
 from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
 from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Requester, ToolContext, ToolError, ToolResult
-from bot.core.values import Artifact, CallId, Request
+from bot.core.values import Artifact, CallId, Request, RequestId, must_not_run
 from bot.core.wording import cut
 from bot.runtime.outbox import Outbox
-from bot.runtime.routing import Asked, Routing
+from bot.runtime.routing import Asked, Routing, channel_of
 
 MAX_RESULT_CHARACTERS = 6_000
 """A longer result lies beside the log as an artifact; the model sees its beginning and its end."""
@@ -50,7 +51,9 @@ class Perform:
         people: Callable[[], People],
         clock: Clock,
         place: str,
+        policies: Callable[[], Policies] = Policies,
     ) -> None:
+        """`policies` stand over what tools say of their own calls; without them, that holds."""
         self._store = store
         self._model = model
         self._agents = agents
@@ -59,12 +62,13 @@ class Perform:
         self._people = people
         self._clock = clock
         self._place = place
+        self._policies = policies
 
     def agent_of(self, log: Log) -> Agent:
         """The agent that has the thread; the first one, where it no longer exists."""
         return self._agents.get(log.state.agent) or next(iter(self._agents.values()))
 
-    async def __call__(self, effect: x.Effect, log: Log, lease: Lease) -> e.Event:  # noqa: C901 one match over all effects
+    async def __call__(self, effect: x.Effect, log: Log, lease: Lease) -> e.Event:  # noqa: C901, PLR0912 one match
         """Do it, and return what happened. `RunTool` only begins here: see `run_tool`."""
         at = self._clock.now()
         match effect:
@@ -80,6 +84,8 @@ class Perform:
                 return e.CallRefused(at=at, call_id=call_id, why=why)
             case x.OpenRequest(draft):
                 return e.RequestOpened(at=at, request=await self._request(draft, log, at))
+            case x.Escalate(request_id, step):
+                return await self._escalate(request_id, step, log, at)
             case x.RunTool(call):
                 return self._start(call, log, at)
             case x.MarkInDoubt(call_id, why):
@@ -179,7 +185,17 @@ class Perform:
             return self._failed(call, ToolError(f"Invalid arguments: {error.errors(include_url=False)}"), 0.0)
         except Exception as error:  # noqa: BLE001 as in run_tool
             return self._failed(call, ToolError(f"{type(error).__name__}: {error}"), 0.0)
+        ruling = self._policies().resolve(tool.name, prepared.arguments, prepared.ruling)
+        if tool.writes and (stranger := self._stranger(context.requesters)):
+            ruling = must_not_run(f"{stranger} is not in the people file, and may ask here but change nothing.")
+        prepared = prepared.model_copy(update={"ruling": ruling})
         return e.CallPrepared(at=self._clock.now(), call_id=call.id, prepared=prepared)
+
+    def _stranger(self, requesters: tuple[Requester, ...]) -> str:
+        """Somebody with a say in this who is not known, where the channel lets such people only ask."""
+        people = self._people()
+        unknown = (one for one in requesters if one.kind == "unknown")
+        return next((one.name for one in unknown if people.strangers(channel_of(one.id)) != "launch"), "")
 
     def _start(self, call: Call, log: Log, at: datetime) -> e.Event:
         if self._ran_out(call, log):
@@ -191,6 +207,12 @@ class Perform:
     def _requester(self, actor_id: str) -> Requester:
         name, kind, roles = self._people().requester(actor_id)
         return Requester(actor_id, name, kind, roles)
+
+    async def _escalate(self, request_id: RequestId, step: int, log: Log, at: datetime) -> e.Event:
+        one = log.state.requests[request_id]
+        steps = one.request.rule.escalation if one.request.rule else ()
+        asked = await self._routing.ask_too(log.state, one, steps[step])
+        return e.RequestEscalated(at=at, request_id=request_id, step=step, deciders=asked.deciders, copies=asked.copies)
 
     async def _request(self, draft: x.RequestDraft, log: Log, at: datetime) -> Request:
         barred = draft.requesters if draft.rule and draft.rule.four_eyes else ()
@@ -260,6 +282,8 @@ def _request(draft: x.RequestDraft, asked: Asked, asked_by: str, at: datetime) -
         copies=asked.copies,
         asked_by=asked_by,
         requesters=draft.requesters,
+        proposed=draft.proposed,
+        edited_by=draft.edited_by,
         expires_at=expires_at,
     )
 

@@ -5,14 +5,15 @@ What comes in, and what the model writes, has no say in it: addresses come from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from bot.core.people import Actor, Address, People, Person
 from bot.core.protocols import Channel
-from bot.core.state import ThreadState
-from bot.core.values import ApprovalRule
+from bot.core.state import RequestState, ThreadState
+from bot.core.values import ApprovalRule, EscalationStep
 
 
 class Addresses(Protocol):
@@ -60,13 +61,38 @@ class Routing:
         """Who is asked about a request of this thread, and where. Raises StoreUnavailable."""
         if rule is None:
             return Asked((), ())
+        return await self._asked(state, self._people().deciders(rule.roles, rule.persons, barred=barred))
+
+    async def ask_too(self, state: ThreadState, one: RequestState, step: EscalationStep) -> Asked:
+        """Whom a step of an escalation brings in who was not asked before. Raises StoreUnavailable."""
+        rule = one.request.rule
+        known = {actor.id for actor in (*one.request.deciders, *one.joined)} if not step.channels else set[str]()
+        barred = {*known, *(one.request.requesters if rule and rule.four_eyes else ())}
+        found = await self._asked(
+            state,
+            self._people().deciders(step.roles, step.persons, barred=barred),
+            channels=step.channels,
+            aside=True,  # the card is there already, and tells nobody anew
+        )
+        new = tuple(address for address in found.copies if address not in one.copies)
+        return Asked(tuple(actor for actor in found.deciders if actor.address in new or actor.id not in known), new)
+
+    def quiet_until(self, address: Address, at: datetime) -> datetime | None:
+        """When the quiet hours of whoever has this address end, if it is in them."""
+        person = self._people().at(address)
+        return person.quiet.until(at) if person and person.quiet else None
+
+    async def _asked(
+        self, state: ThreadState, persons: Iterable[Person], *, channels: tuple[str, ...] = (), aside: bool = False
+    ) -> Asked:
         here = state.conversation.channel if state.conversation else ""
         deciders: list[Actor] = []
         copies: list[Address] = []
-        for person in self._people().deciders(rule.roles, barred=barred):
-            address = await self._best(person, here, owner=state.owner)
+        for person in persons:
+            address = await self._best(person, here, owner=state.owner, channels=channels)
             deciders.append(Actor(kind="person", id=person.id, name=person.name, address=address))
-            reached = address == state.owner or (channel_of(address) == here and self.is_shared(here))
+            shared = channel_of(address) == here and self.is_shared(here) and not aside
+            reached = address == state.owner or shared
             if address and state.conversation and not reached:
                 copies.append(address)
         return Asked(tuple(deciders), tuple(copies))
@@ -84,10 +110,15 @@ class Routing:
                 return other
         return ""
 
-    async def _best(self, person: Person, here: str, *, owner: Address) -> Address:
-        if owner in person.addresses:
+    async def _best(self, person: Person, here: str, *, owner: Address, channels: tuple[str, ...]) -> Address:
+        if owner in person.addresses and not channels:
             return owner
-        in_order = sorted(person.addresses, key=lambda one: channel_of(one) != here)  # stable: the file's order else
+        wanted = channels or (here,)
+        # A stable sort: the order of the people file decides the rest.
+        in_order = sorted(
+            person.addresses,
+            key=lambda one: wanted.index(channel_of(one)) if channel_of(one) in wanted else len(wanted),
+        )
         for address in in_order:
             if await self._in_use(address):
                 return address

@@ -22,6 +22,7 @@ from bot.core.protocols import Choice
 from bot.core.values import Usage
 
 NAME = "scripted rules (no model)"
+_DECIDED = {"deny": "denied", "answer": "answer", "approve": "approved", "ask": "asked back", "edit": "changed"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     on: str | list[str]
-    """What happened: `message`, `message while waiting`, `answer`, `result`, `error`, `denied`, `timed out`,
-    `handed off`, `waited`; for those about a tool also with its name, as in `result deploy`."""
+    """What happened: `message`, `message while waiting`, `answer`, `result`, `error`, `denied`, `asked back`,
+    `timed out`, `handed off`, `waited`; for those about a tool also with its name, as in `result deploy`."""
     matches: str = ""
     """A regular expression to be found in the text, whatever its case; the arguments may use its named groups."""
     message_matches: str = ""
@@ -126,7 +127,7 @@ def _cue(log: Log) -> Cue:
         case e.CallRefused():
             return Cue(("error", f"error {tool}"), event.why, "")
         case e.DecisionMade():
-            kind = {"deny": "denied", "answer": "answer", "approve": "approved"}[event.verdict]
+            kind = _DECIDED[event.verdict]
             return Cue((kind,), event.text, event.by.name)
         case e.RequestExpired():
             return Cue(("timed out",), "", "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from urllib.parse import parse_qs
 
@@ -37,6 +37,7 @@ _TEMPLATE = Environment(autoescape=select_autoescape(default=True), trim_blocks=
     (files("bot.web") / "templates" / "decide.html").read_text(encoding="utf-8")
 )
 _MAX_BODY_BYTES = 32 * 1024
+_MAX_FIELDS = 40
 _MAX_REASON, _MAX_ANSWER = 1_000, 4_000
 _GONE = "This link is not valid, or it has run out. Nothing was decided."
 
@@ -116,10 +117,10 @@ def decide_page(  # noqa: C901 three small functions
             return _told(_GONE)
         if there.is_used:
             return _shown(there)
-        form = _form(await bounded_body(request, _MAX_BODY_BYTES))
-        attempt = _attempt(there, form) if form else None
-        if attempt is None:
-            return await _page(inbox, there, problem="Please choose or write an answer first.", status=422)
+        try:
+            attempt = _attempt(inbox, there, _form(await bounded_body(request, _MAX_BODY_BYTES)))
+        except ValueError as error:
+            return await _page(inbox, there, problem=f"Nothing was decided: {error}.", status=422)
         _, event = await inbox.decide(there.log.thread_id, attempt, once=(there.delivery,))
         outcome = event.type if event else "duplicate"
         logger.info("page_decision", outcome=outcome, verdict=attempt.verdict, by=there.by.id)
@@ -134,7 +135,7 @@ def decide_page(  # noqa: C901 three small functions
 def _told(text: str) -> Response:
     """A page that only says something, for whoever followed a link that leads nowhere."""
     view = CardView(kind="question", title="This link leads nowhere", context=text)
-    return _response(view, 404, me="whoever it was sent to", refusals={}, problem="", used=False, until="")
+    return _response(view, 404, fields=(), me="whoever it was sent to", refusals={}, problem="", used=False, until="")
 
 
 def _shown(there: _Visit) -> Response:
@@ -143,24 +144,31 @@ def _shown(there: _Visit) -> Response:
 
 
 def _form(body: bytes) -> dict[str, str]:
-    try:
-        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
-    except ValueError:  # more fields than the page has
-        return {}
+    """What was sent. Raises ValueError where it has more fields than the page."""
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MAX_FIELDS, keep_blank_values=True)
     return {key: readable(values[0]) for key, values in fields.items()}
 
 
-def _attempt(there: _Visit, form: dict[str, str]) -> Attempt | None:
-    """What was pressed; None: nothing that could be taken."""
-    request = there.one.request
-    if request.kind == "approval":
-        pressed = form.get("verdict")
-        if pressed == "approve":
+def _attempt(inbox: Inbox, there: _Visit, form: dict[str, str]) -> Attempt:
+    """What was pressed. Raises ValueError with what is missing."""
+    request, text = there.one.request, form.get("text", "").strip()
+    if request.kind == "question":
+        answer = match_choice(text[:_MAX_ANSWER], request.choices) if request.choices else text[:_MAX_ANSWER]
+        if not answer:
+            raise ValueError("please choose or write an answer first")
+        return there.attempt("answer", answer)
+    match form.get("verdict"):
+        case "approve":
             return there.attempt("approve")
-        return there.attempt("deny", form.get("text", "").strip()[:_MAX_REASON]) if pressed == "deny" else None
-    said = form.get("text", "").strip()[:_MAX_ANSWER]
-    text = match_choice(said, request.choices) if request.choices else said
-    return there.attempt("answer", text) if text else None
+        case "deny":
+            return there.attempt("deny", text[:_MAX_REASON])
+        case "ask" if text:
+            return there.attempt("ask", text[:_MAX_REASON])
+        case "edit":
+            typed = {key.removeprefix("argument:"): value for key, value in form.items() if key.startswith("argument:")}
+            return replace(there.attempt("edit"), arguments=inbox.edited(there.log, request.id, typed))
+        case _:
+            raise ValueError("please press one of the buttons, and write your question before you ask")
 
 
 async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int = 200) -> Response:
@@ -170,14 +178,19 @@ async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int =
     refusals: dict[str, str] = {}
     used = view.open and there.is_used
     if view.open and not used:
-        verdicts: tuple[Verdict, ...] = ("approve", "deny") if request.kind == "approval" else ("answer",)
+        verdicts: tuple[Verdict, ...] = (
+            ("approve", "deny", "ask", "edit") if request.kind == "approval" else ("answer",)
+        )
         for verdict in verdicts:
             text = request.choices[0] if verdict == "answer" and request.choices else ""
             event = await inbox.would_be(there.log.thread_id, there.attempt(verdict, text))
             if isinstance(event, DecisionRefused):
                 refusals[verdict] = event.why
     until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC" if request.expires_at else ""
-    return _response(view, status, me=there.by.name, refusals=refusals, problem=problem, used=used, until=until)
+    fields = inbox.editable(there.log, request.id)
+    return _response(
+        view, status, fields=fields, me=there.by.name, refusals=refusals, problem=problem, used=used, until=until
+    )
 
 
 def _response(view: CardView, status: int, **shown: object) -> Response:

@@ -121,13 +121,13 @@ def _subject(view: CardView, to: Address) -> str:
     if view.kind != "approval":
         return view.title
     if _is_asked(view, to):
-        return f"Approval needed: {view.title}"
+        return f"{'Reminder: ' if view.reminder else ''}Approval needed: {view.title}"
     return f"{_waiting_for(view)}: {view.title}"
 
 
 def _is_asked(view: CardView, to: Address) -> bool:
     """Whether the mail asks its reader; other than `may_decide` it stays so once the card is decided."""
-    return any(one.address == to for one in view.deciders)
+    return to in view.asked or any(one.address == to for one in view.deciders)
 
 
 def _waiting_for(view: CardView) -> str:
@@ -162,7 +162,8 @@ def _heading(view: CardView, to: Address) -> str:
     title = one_line(view.title, _MAX_HEADING)
     if view.kind == "question":
         return title
-    return f"Approval needed: {title}" if view.may_decide(to) else f"{_waiting_for(view)}: {title}"
+    still = "Reminder: still waiting for you. " if view.reminder else ""
+    return f"{still}Approval needed: {title}" if view.may_decide(to) else f"{_waiting_for(view)}: {title}"
 
 
 class _Whole:
@@ -228,7 +229,8 @@ def _how(view: CardView, outgoing: Outgoing, *, may_decide: bool) -> list[Part]:
 
 def _how_to_approve(outgoing: Outgoing) -> list[Part]:
     how = "Reply with APPROVE or DENY as the first line (lines below it are recorded as your reason)."
-    return [HowTo(how), *_page("Review and decide", outgoing.decide_url)]
+    ask = "Or ask first: write ASK as the first line, and your question below it."
+    return [HowTo(how), Small(ask), *_page("Review and decide", outgoing.decide_url)]
 
 
 def _how_to_withdraw(outgoing: Outgoing) -> list[Part]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
+from bot.core.editing import Field
 from bot.core.people import Actor
 from bot.core.protocols import Outgoing
 from bot.core.views import CardView, Mood, SayView, View, WhisperView
@@ -37,6 +38,8 @@ _MARKS: dict[Mood, str] = {
 _USER_ID = re.compile(r"[UW][A-Z0-9]{2,30}")
 _RISKS = {"low": "low risk", "medium": "medium risk", "high": ":warning: high risk"}
 _MAX_LABEL = 75
+_MAX_INPUT = 3_000
+"""What Slack takes in one field of a dialog."""
 _SCRAP = 40
 """Less than this of a text says nothing."""
 _MAX_BUTTONS = 5
@@ -104,7 +107,26 @@ class _Room:
         return things[:most]
 
 
+def _reminder(view: CardView) -> SlackPost:
+    """A nudge below the card, which has the buttons."""
+    title = cut_escaped(escape(clean(view.title)), 300)
+    waits = f"Still waiting: *{title}*"
+    notes = [_deciders(view.deciders)] if view.kind == "approval" else ["reply in this thread to answer"]
+    notes += _until(view)
+    return SlackPost(f"Reminder: {title}", [_section(f":bell: {waits}"), _context("  ·  ".join(notes))])
+
+
+def _until(view: CardView) -> list[str]:
+    if not view.open or not view.expires_at:
+        return []
+    at = int(view.expires_at)
+    fallback = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return [f"open until <!date^{at}^{{date_short_pretty}} {{time}}|{fallback}>"]
+
+
 def _card(view: CardView, full_text_url: str, artifact_url: str) -> SlackPost:
+    if view.reminder:
+        return _reminder(view)
     heading = {"approval": "Approval needed", "question": "Question", "activity": ""}[view.kind]
     title = clean(view.title)
     ending = [*_standing(view, artifact_url), *_actions(view)]
@@ -150,10 +172,7 @@ def _standing(view: CardView, artifact_url: str) -> list[Block]:
         notes.append(_deciders(view.deciders))
         if view.asked_by:
             notes.append(f"asked for by {cut_escaped(escape(view.asked_by), 300)}")
-    if view.open and view.expires_at:
-        at = int(view.expires_at)
-        fallback = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        notes.append(f"open until <!date^{at}^{{date_short_pretty}} {{time}}|{fallback}>")
+    notes += _until(view)
     if view.open and view.kind == "question" and view.format == "free_text":
         notes.append("reply in this thread to answer")
     blocks: list[Block] = []
@@ -187,9 +206,9 @@ def _actions(view: CardView) -> list[Block]:
         approve = _button("approve", "Approve", view.request_id, style="danger" if view.dangerous else "primary")
         if view.dangerous:  # rulebook, "A decision by button", 5
             approve["confirm"] = _confirm(view)
-        return [
-            {"type": "actions", "block_id": block_id, "elements": [approve, _button("deny", "Deny …", view.request_id)]}
-        ]
+        others = (("deny", "Deny …"), ("ask", "Ask first …"), ("edit", "Change it …"))
+        buttons = [approve, *(_button(action, label, view.request_id) for action, label in others)]
+        return [{"type": "actions", "block_id": block_id, "elements": buttons}]
     if not view.choices:
         return []
     if len(view.choices) <= _MAX_BUTTONS:
@@ -214,35 +233,80 @@ def _confirm(view: CardView) -> Block:
     }
 
 
-def deny_modal(request_id: str, *, channel: str, root_ts: str, ref: str, title: str) -> Block:
-    """The modal that asks for the reason of a denial."""
-    metadata = json.dumps({"request": request_id, "channel": channel, "root": root_ts, "ref": ref})
+@dataclass(frozen=True)
+class Place:
+    """The card that a dialog was opened from; it comes back with what was typed."""
+
+    request_id: str
+    channel: str
+    root_ts: str
+    ref: str
+
+
+def deny_modal(place: Place, title: str) -> Block:
+    """The dialog that asks for the reason of a denial."""
+    about = "If you deny, nothing runs. The agent reads your reason and may propose something else."
+    reason = _input(
+        "reason", "Reason", hint="For example: use v1.3.9, 1.4.0 has a broken migration", optional=True, limit=1_000
+    )
+    return _modal(("deny", "Deny", "Deny"), place, f"*{_title_of(title)}*\n{about}", [reason])
+
+
+def ask_modal(place: Place, title: str) -> Block:
+    """The dialog that takes a question to the agent."""
+    about = "This card closes. The agent answers your question, and you are asked again with its answer."
+    question = _input("question", "Question", limit=1_000)
+    return _modal(("ask", "Ask first", "Ask"), place, f"*{_title_of(title)}*\n{about}", [question])
+
+
+def edit_modal(place: Place, title: str, fields: tuple[Field, ...]) -> Block:
+    """The dialog that changes a call before it is approved (AP13)."""
+    about = (
+        "This card closes, and what you changed is checked and put to the approvers anew. "
+        "Where four eyes are needed, somebody else than you has to approve it then."
+    )
+    inputs = [
+        _input(f"argument:{one.name}", one.name, initial=one.text, hint=one.about, optional=True, limit=_MAX_INPUT)
+        for one in fields[:20]
+    ]
+    return _modal(("edit", "Change it", "Put it anew"), place, f"*{_title_of(title)}*\n{about}", inputs)
+
+
+def _title_of(title: str) -> str:
+    return cut_escaped(escape(title), 500)
+
+
+def _modal(named: tuple[str, str, str], place: Place, about: str, inputs: list[Block]) -> Block:
+    """A dialog: its callback, heading and button, where it came from, what it says, and what it asks for."""
+    callback, heading, submit = named
+    metadata = json.dumps(
+        {"request": place.request_id, "channel": place.channel, "root": place.root_ts, "ref": place.ref}
+    )
     return {
         "type": "modal",
-        "callback_id": "deny",
+        "callback_id": callback,
         "private_metadata": metadata,
-        "title": _plain("Deny"),
-        "submit": _plain("Deny"),
+        "title": _plain(heading),
+        "submit": _plain(submit),
         "close": _plain("Keep it open"),
-        "blocks": [
-            _section(
-                f"*{cut_escaped(escape(title), 500)}*\n"
-                "If you deny, nothing runs. The agent reads your reason and may propose something else."
-            ),
-            {
-                "type": "input",
-                "block_id": "reason",
-                "optional": True,
-                "label": _plain("Reason"),
-                "element": {
-                    "type": "plain_text_input",
-                    "action_id": "text",
-                    "multiline": True,
-                    "max_length": 1_000,
-                    "placeholder": _plain("For example: use v1.3.9, 1.4.0 has a broken migration"),
-                },
-            },
-        ],
+        "blocks": [_section(about), *inputs],
+    }
+
+
+def _input(
+    block_id: str, label: str, *, initial: str = "", hint: str = "", optional: bool = False, limit: int
+) -> Block:
+    element: Block = {"type": "plain_text_input", "action_id": "text", "multiline": True, "max_length": limit}
+    if initial:
+        element["initial_value"] = initial[:limit]
+    if hint:
+        element["placeholder"] = _plain(cut(hint, 150))
+    return {
+        "type": "input",
+        "block_id": block_id,
+        "optional": optional,
+        "label": _plain(cut(label, 100)),
+        "element": element,
     }
 
 

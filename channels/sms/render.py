@@ -74,7 +74,9 @@ def _approval(view: CardView, outgoing: Outgoing, code: str) -> str:
     risk = "High risk" if view.risk == "high" else ""
     details = [one_line(view.status), risk, *map(one_line, view.warnings), *facts, one_line(view.context)]
     asked = f"Asked by {cut_to(one_line(view.asked_by), _MAX_NAME)}." if view.asked_by.strip() else ""
-    return _fill(f"Approve? {one_line(view.title)}", details, _lines(asked, ending))
+    return _fill(
+        f"{'Reminder. ' if view.reminder else ''}Approve? {one_line(view.title)}", details, _lines(asked, ending)
+    )
 
 
 def _question(view: CardView, outgoing: Outgoing, code: str) -> str:

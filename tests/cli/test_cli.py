@@ -347,7 +347,7 @@ def test_the_doctor_tells_each_mistake_beside_what_works(
     assert says in line(text, subject)
     assert text.count("✗") == 1
     subjects = {one[2:].split()[0] for one in text.splitlines()}
-    assert subjects == {"Redis", "Slack", "Email", "SMS", "Model", "People", "Deploy", "API"}
+    assert subjects == {"Redis", "Slack", "Email", "SMS", "Model", "People", "Policy", "Deploy", "API"}
 
 
 @pytest.mark.usefixtures("sound")

@@ -201,7 +201,7 @@ def test_a_quorum_counts_persons() -> None:
     once = log(*before, decided("approve"), decided("approve"))
     assert once.state.requests[REQUEST_ID].status == "pending"
     assert once.plus((decided("approve", ANA),)).state.requests[REQUEST_ID].status == "approved"
-    assert once.plus((decided("deny", ANA),)).state.requests[REQUEST_ID].status == "denied"
+    assert once.plus((decided("deny", ANA),)).state.requests[REQUEST_ID].status == "cancelled"  # hers to withdraw
 
 
 def test_a_started_call_is_taken_up_or_put_to_a_person_never_rerun_silently() -> None:

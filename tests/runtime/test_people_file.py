@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,26 @@ def test_a_missing_file_holds_nobody(tmp_path: Path) -> None:
     ("text", "says"),
     [
         (ANA + LENA.replace("U0LENA", "U0ANA"), "slack:T0ACME/U0ANA belongs to both ana and lena"),
+        (ANA + 'timezone = "Europe/Berln"', "there is no time zone 'Europe/Berln'; write one such as Europe/Berlin"),
+        (ANA + 'timezone = "Europe"', "[people.ana] timezone: there is no time zone 'Europe'"),
+        (ANA + 'timezone = "../../etc/passwd"', "[people.ana] timezone: there is no time zone"),
+        (ANA + 'timezone = ""', "[people.ana] timezone: there is no time zone ''"),
+        (ANA + "timezone = 2", "[people.ana] timezone: write a text, in quotation marks"),
+        (ANA + 'quiet_hours = "22-7"', '[people.ana] quiet_hours: write them as "22:00-07:00"'),
+        (ANA + 'quiet_hours = "24:00-07:00"', "[people.ana] quiet_hours: write them as"),
+        (ANA + 'quiet_hours = "07:00-07:00"', "begins when it ends; leave quiet_hours out"),
+        (ANA + "[roles]\nenginer = 'Builds.'", "no role 'engineer'; did you mean enginer? [roles] has enginer"),
+        (ANA + "[roles]", "[people.ana] roles: there is no role 'engineer'; [roles] has none"),
+        ("[roles]\nengineer = 3", "[roles] engineer: write what the role may, in words, as in: approver ="),
+        ("roles = 3", "[roles]: write what the role may, in words"),
+        ('[channels.email]\nstrangers = "all"', '[channels.email] strangers: write strangers = "nothing", "ask"'),
+        ("[channels.email]\nstranger = 'ask'", "[channels.email] stranger: write strangers ="),
+        ("[channels.fax]\nstrangers = 'ask'", "[channels.fax]: a channel is slack, email or sms"),
+        ("channels = 3", "[channels.<channel>]: a channel is slack, email or sms"),
         (ANA + 'slak = ["T0ACME/U0ANA"]\n', "[people.ana] slak: there is no such key; a person has name, roles, slack"),
         (ANA + 'id = "lena"\n', "[people.ana] id: there is no such key"),
         ('[people.ana]\nroles = ["engineer"]', "[people.ana] name: this key is missing"),
-        ('[people.ana]\nname = ""', "[people.ana] name: String should have at least 1 character"),
+        ('[people.ana]\nname = ""', "[people.ana] name: write a name of 1 to 100 characters"),
         ('[people.ana]\nname = "Ana"\nroles = "engineer"', "[people.ana] roles: write a list of texts"),
         ('[people.ana]\nname = "Ana"\nslack = ["U0ANA"]', "a Slack id is TEAM/USER, such as T0ACME/U0ANA, not 'U0ANA'"),
         ('[people.ana]\nname = "Ana"\nslack = ["T0ACME/"]', "not 'T0ACME/'"),
@@ -81,6 +98,66 @@ def test_a_mistake_is_told_with_its_place(file: Path, text: str, says: str) -> N
     assert str(raised.value).startswith(f"{file}: ")
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_all_mistakes_are_told_at_once(file: Path) -> None:
+    """One line for each, whatever kind it is: nobody mends a file one restart at a time (AP8)."""
+    change(
+        file,
+        """
+        [roles]
+        engineer = "Builds."
+        [people.ana]
+        roles = ["enginer"]
+        timezone = "Mars/Olympus"
+        slack = ["T0ACME/U0ANA"]
+        mail = "Ana@acme.example"
+        [people.lena]
+        name = "Lena"
+        mail = ["ana@acme.example", "lena"]
+        phon = "+12025550102"
+        """,
+    )
+    with pytest.raises(PeopleFileError) as raised:
+        PeopleFile(file).load()
+    lines = str(raised.value).splitlines()
+    assert all(line.startswith(f"{file}: [people.") for line in lines)
+    assert [line.removeprefix(f"{file}: ").partition(":")[0] for line in lines] == [
+        "[people.ana] name",
+        "[people.ana] timezone",
+        "[people.lena] mail.1",
+        "[people.lena] phon",
+        "[people.lena] mail",
+        "[people.ana] roles",
+    ]
+    assert "email:ana@acme.example belongs to both ana and lena" in lines[4]
+
+
+def test_hours_count_where_the_person_is(file: Path) -> None:
+    """Quiet hours go over midnight, in the person's own time zone, summer time included."""
+    change(file, ANA + 'timezone = "Europe/Berlin"\nquiet_hours = "22:00-07:00"\n')
+    ana = PeopleFile(file).load().get("ana")
+    assert ana
+    assert ana.quiet
+    until = ana.quiet.until(datetime(2026, 7, 1, 20, 30, tzinfo=UTC))  # 22:30 in Berlin
+    assert until == datetime(2026, 7, 2, 5, 0, tzinfo=UTC)
+    assert ana.quiet.until(datetime(2026, 1, 1, 20, 30, tzinfo=UTC)) is None  # 21:30 in Berlin
+
+
+def test_what_strangers_may_is_said_for_each_channel(file: Path) -> None:
+    """Nothing, unless the file says more."""
+    change(file, ANA + '[channels.email]\nstrangers = "ask"\n[channels.slack]\nstrangers = "launch"\n')
+    people = PeopleFile(file).load()
+    assert [people.strangers(channel) for channel in ("slack", "email", "sms", "api")] == [
+        "launch", "ask", "nothing", "nothing",
+    ]  # fmt: skip
+
+
+def test_roles_are_those_that_are_written_down_else_those_that_are_held(file: Path) -> None:
+    """A role that nobody holds is known where the file names it."""
+    assert PeopleFile(file).load().roles == {"engineer": ""}
+    change(file, ANA + '[roles]\nengineer = "Builds."\noncall = "Is asked."\n')
+    assert PeopleFile(file).load().roles == {"engineer": "Builds.", "oncall": "Is asked."}
 
 
 def test_what_is_no_text_file_is_told(tmp_path: Path) -> None:

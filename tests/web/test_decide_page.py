@@ -115,7 +115,7 @@ async def test_its_answers_are_kept_nowhere_and_it_needs_no_scripts(post: Bench)
     assert "Ana Ruiz" in shown.text
     assert "This link is for Lena Vogt" in shown.text
     assert "Open until 2026-03-20 10:00 UTC" in shown.text
-    assert buttons(shown) == ["approve", "deny"]
+    assert buttons(shown) == ["approve", "deny", "ask", "edit"]
 
 
 async def test_a_second_press_shows_the_outcome(post: Bench) -> None:
@@ -204,7 +204,7 @@ async def test_what_is_no_choice_or_too_much_is_not_taken(post: Bench) -> None:
     for data in ({}, {"verdict": "yes"}, {"text": "approve"}, {"verdict": ""}):
         answer = await post.http.post(path, data=data)
         assert answer.status_code == 422
-        assert "Please choose" in answer.text
+        assert "Nothing was decided: please" in answer.text
     assert (await post.http.post(path, content=b"verdict=approve&text=" + b"x" * 33_000)).status_code == 413
     assert attempts(await post.until(is_at_rest)) == []
 
@@ -242,7 +242,7 @@ async def test_it_shows_why_somebody_cannot_decide(post: Bench, people_file: Pat
     role_of(people_file, "Ana Ruiz", '["engineer"]', '["approver"]')
     page = await post.http.get(f"/decide/{token}")
     assert "You asked for this, so somebody else has to approve it. Lena Vogt or Omar Haddad can." in page.text
-    assert buttons(page) == ["deny"]
+    assert buttons(page) == ["deny", "ask"]
     assert (await post.http.post(f"/decide/{token}", data={"verdict": "approve"})).status_code == 409
 
     role_of(people_file, "Lena Vogt", '["engineer", "approver"]', "[]")

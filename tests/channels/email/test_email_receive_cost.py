@@ -85,6 +85,17 @@ def test_twice_the_mail_takes_twice_the_time_at_most(name: str) -> None:
     assert seconds(build(2 * size)) <= TWICE * seconds(build(size)) + NOISE_SECONDS
 
 
+HARMLESS = mail(("we deploy on friday, " * 28 + "\r\n") * 160, PLAIN)
+
+
+@pytest.mark.parametrize("name", ["dated addresses", "blanks behind an address", "dashes behind words"])
+def test_a_line_that_is_nearly_a_quote_costs_little_more_than_any_other(name: str) -> None:
+    """EM5: lines are short, so that a slow search in one only shows beside harmless lines."""
+    size, build = HOSTILE[name]
+    raw = build(size)
+    assert seconds(raw) <= 10 * seconds(HARMLESS) * max(1, len(raw) / len(HARMLESS)) + NOISE_SECONDS
+
+
 def verdict(raw: bytes) -> str | None:
     """What the mail decides."""
     read = read_mail(RawMail(raw, "smtp"), OWN)

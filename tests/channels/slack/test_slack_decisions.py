@@ -169,7 +169,7 @@ async def test_whoever_asked_may_not_approve_it_and_may_take_it_back(on_bench: B
     await on_bench.slack.click("lena", card, "deny")
     await on_bench.slack.submit("lena", on_bench.slack.views("lena")[0], {})
     await on_bench.finished(asked)
-    assert "Denied by Lena Vogt" in now(on_bench, card).text
+    assert "Withdrawn by Lena Vogt" in now(on_bench, card).text
 
 
 async def test_a_person_of_another_workspace_may_not_approve(redis_url: str, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ async def test_an_expired_trigger_is_told_and_decides_nothing(on_bench: Bench) -
     asked, card = await asked_for(on_bench)
     on_bench.slack.faults.script("views.open", Refused("expired_trigger_id"))
     assert (await on_bench.slack.click("lena", card, "deny")).accepted
-    await whispered(on_bench, "lena", "Nothing was decided; please press Deny again.")
+    await whispered(on_bench, "lena", "Nothing was decided; please press the button again.")
     assert (await on_bench.log_of(asked)).state.pending
     await on_bench.slack.click("lena", card, "deny")
     assert on_bench.slack.views("lena")
@@ -347,7 +347,7 @@ async def test_a_slow_dialog_does_not_keep_slack_waiting(on_bench: Bench) -> Non
     async with asyncio.timeout(3):
         assert (await on_bench.slack.click("lena", card, "deny")).accepted
     answered.set()
-    await whispered(on_bench, "lena", "please press Deny again")
+    await whispered(on_bench, "lena", "please press the button again")
     assert (await on_bench.log_of(asked)).state.pending
 
 

@@ -14,7 +14,7 @@ from bot.core.people import Actor
 from bot.core.values import Artifact, Fact
 from bot.core.views import CardView, SayView, View, WhisperView
 from channels.slack.mrkdwn import cut_escaped, escape, from_markdown, split
-from channels.slack.render import SlackPost, deny_modal, render_view
+from channels.slack.render import Place, SlackPost, deny_modal, render_view
 from channels.slack.simulator.limits import check_message, check_view
 
 URL = (
@@ -167,7 +167,7 @@ def test_a_button_carries_nothing_but_the_requests_id(view: CardView) -> None:
             assert block["block_id"] == f"request:{REQUEST}"
             if element["type"] == "button":
                 assert element["value"] == REQUEST
-                assert re.fullmatch(r"approve|deny|answer:\d", element["action_id"])
+                assert re.fullmatch(r"approve|deny|ask|edit|answer:\d", element["action_id"])
             else:
                 assert [one["value"] for one in element["options"]] == [
                     str(at) for at in range(len(element["options"]))
@@ -187,7 +187,7 @@ def test_only_an_open_request_has_buttons(view: CardView) -> None:
 @given(title=TEXT)
 def test_the_dialog_for_a_reason_fits_whatever_is_denied(title: str) -> None:
     """SL13: the modal's title, texts and metadata are within their limits."""
-    check_view(deny_modal(REQUEST, channel="C0DEPLOYS", root_ts="1774000000.000100", ref="C0DEPLOYS/1.2", title=title))
+    check_view(deny_modal(Place(REQUEST, "C0DEPLOYS", "1774000000.000100", "C0DEPLOYS/1.2"), title))
 
 
 @UNHURRIED
@@ -241,11 +241,11 @@ def test_a_dangerous_approval_asks_twice() -> None:
     """Decision by button, 5: `style: danger` and a confirm dialog that repeats the facts."""
     facts = (Fact(label="Environment", value="production"), Fact(label="Release", value="v1.4.0 (0c1d2e3)"))
     view = CardView("approval", "Deploy v1.4.0", REQUEST, open=True, facts=facts, risk="high", dangerous=True)
-    approve, deny = render_view(view).blocks[-1]["elements"]
+    approve, *others = render_view(view).blocks[-1]["elements"]
     assert approve["style"] == "danger"
     assert "v1.4.0 (0c1d2e3)" in approve["confirm"]["text"]["text"]
-    assert "style" not in deny
-    assert "confirm" not in deny
+    assert [one["text"]["text"] for one in others] == ["Deny …", "Ask first …", "Change it …"]
+    assert not any("style" in one or "confirm" in one for one in others)
 
 
 def test_choices_that_are_too_long_for_buttons_are_written_out() -> None:

@@ -1,0 +1,244 @@
+"""`bot audit`: who asked for what, who decided, what ran and what came back; exported, and checked again."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from bot.cli.board import Board, assemble
+from bot.core.audit_record import DECISIONS, Fingerprints
+from bot.core.wording import cut, plural
+from bot.runtime.audit import Exported, TrailDamaged, export, export_to, found_in
+from bot.runtime.audit_check import Verified, verify
+from bot.runtime.private_server import reachable_redis
+from bot.runtime.store.audit import RedisAudit
+from bot.settings import Settings, load_settings
+
+app = typer.Typer(
+    help="The audit trail: who asked for what, who decided what and how they were known, what ran and what came back; "
+    "attempts that were refused, too. No codes, tokens or texts are in it.\n\n"
+    "Without a command: `show`. Let cron run `bot audit export` every hour (Redis forgets a thread 90 days after its "
+    "last event), keep the hash that it prints in another place, and check with `bot audit verify`."
+)
+console = Console()
+T = TypeVar("T")
+FILE = "audit.jsonl"
+_MOST_PROBLEMS = 50
+_STYLES = {"decided": "green", "refused": "yellow", "turned_away": "yellow", "started": "cyan", "failed": "red"}
+
+File = Annotated[Path | None, typer.Argument(help=f"The file; left out: {FILE} in DATA_DIR.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def audit(context: typer.Context) -> None:
+    """Show what happened lately, where no command is given."""
+    if context.invoked_subcommand is None:
+        show(context)
+
+
+@app.command()
+def show(  # noqa: PLR0917 an argument for each option
+    context: typer.Context,
+    thread: Annotated[str, typer.Option(help="Only this thread, by its id.")] = "",
+    person: Annotated[str, typer.Option(help="Only what this person did: an id or an address.")] = "",
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="From then on, in UTC.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many, the newest.", min=1, max=10_000)] = 50,
+    decisions: Annotated[
+        bool, typer.Option("--decisions", help="Only what became of requests, and refused attempts.")
+    ] = False,
+) -> None:
+    """Show the newest records, oldest first, from what Redis still has. It exports nothing and changes nothing."""
+    begin = since.replace(tzinfo=UTC) if since else None
+
+    def wanted(entry: dict[str, Any]) -> bool:
+        by = (entry.get("who", {}).get("id"), entry.get("address"))
+        return (
+            (not thread or entry["thread"] == thread)
+            and (not person or person in by)
+            and (begin is None or datetime.fromisoformat(entry["at"]) >= begin)
+            and (not decisions or entry["what"] in DECISIONS)
+        )
+
+    problems: list[str] = []
+
+    async def find(board: Board) -> list[tuple[datetime, str, int, dict[str, Any]]]:
+        logs, newest = RedisAudit(board.store.connection), list[tuple[datetime, str, int, dict[str, Any]]]()
+
+        def skipped(thread_id: str) -> bool:
+            return bool(thread) and thread_id != thread
+
+        marks = Fingerprints.of(board.settings.signing_key)
+        async for thread_id, found in found_in(logs, marks, problems, since=begin, but=skipped):
+            entry = dict[str, Any](found.entry)
+            if wanted(entry):
+                heapq.heappush(newest, (found.after, thread_id, found.seq, entry))
+                if len(newest) > limit:
+                    heapq.heappop(newest)
+        return sorted(newest, key=lambda one: one[:3])
+
+    rows = [entry for *_, entry in _with_board(context, find)]
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if not rows:
+        console.print("Nothing is recorded that fits. `bot audit show` without options shows everything there is.")
+        return
+    table = Table(
+        Column("when (UTC)", no_wrap=True, min_width=16),
+        Column("thread:event", no_wrap=True, min_width=28),
+        Column("what", no_wrap=True, min_width=14),
+        Column("who", no_wrap=True, min_width=10),
+        Column("known by", no_wrap=True),
+        Column("of what, and how", overflow="fold"),
+        box=None,
+        pad_edge=False,
+    )
+    for entry in rows:
+        table.add_row(*_row(entry))
+    console.print(table, width=None if console.is_terminal else 200, crop=console.is_terminal)
+
+
+@app.command("export")
+def export_trail(context: typer.Context, file: File = None) -> None:
+    """Add what is new to a file, one JSON record in a line, and print the hash of its last record.
+
+    Each record carries the hash of the one before it. Run it as often as you like, from cron too: what is in the file
+    is never written again. `-` writes everything that Redis has to the standard output instead.
+
+    Keep the printed hash where whoever can write the file cannot: `bot audit verify --head HASH` then finds a cut end.
+    """
+
+    async def add(board: Board) -> Exported:
+        logs, marks = RedisAudit(board.store.connection), Fingerprints.of(board.settings.signing_key)
+        if to_stdout:
+            return await export_to(sys.stdout.buffer, logs, marks)
+        return await export(path, logs, marks)
+
+    to_stdout, path = str(file) == "-", _path(file)
+    try:
+        if not to_stdout and file is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        done = _with_board(context, add)
+    except TrailDamaged as problem:
+        _fail(f"Nothing was added to {path}, because it is damaged: {problem}\nLook at it with `bot audit verify`.")
+    except OSError as error:
+        _fail(f"{path} cannot be written ({error.strerror or type(error).__name__}).")
+    for problem in done.problems:
+        typer.echo(f"Not exported: {problem}", err=True)
+    if done.mended:
+        typer.echo("The last line was unfinished, because an export was interrupted; it was made anew.", err=True)
+    typer.echo(f"{plural(done.added, 'record')} added, {done.tail.number} in all.", err=to_stdout)
+    typer.echo(f"head {done.tail.hash}", err=to_stdout)
+    if done.problems:
+        raise typer.Exit(1)
+
+
+@app.command("verify")
+def verify_trail(
+    context: typer.Context,
+    file: File = None,
+    head: Annotated[str, typer.Option(help="The hash that an export printed: finds an end that was cut off.")] = "",
+    against_redis: Annotated[
+        bool, typer.Option(help="Also compare with the threads that Redis still has.", show_default=True)
+    ] = True,
+) -> None:
+    """Check a file: finds changed, missing, inserted and reordered records, and names their places.
+
+    With Redis, it also finds events that were changed or deleted there after they were exported. Exit code 1 where
+    anything is wrong. Whoever can rewrite the whole file and every hash in it is found only with --head or, for as long
+    as Redis has the threads, by comparing.
+    """
+    path = _path(file)
+
+    async def check(board: Board) -> Verified:
+        settings, logs = board.settings, RedisAudit(board.store.connection)
+        marks = Fingerprints.of(settings.signing_key)
+        return await verify(path, head=head, logs=logs, fingerprints=marks, now=board.clock.now())
+
+    try:
+        if not path.is_file():
+            _fail(f"There is no file {path}. `bot audit export` makes it.")
+        if against_redis:
+            done = _with_board(context, check)
+        else:
+            alone = verify(path, head=head, logs=None, fingerprints=Fingerprints(b""), now=datetime.now(UTC))
+            done = asyncio.run(alone)
+    except OSError as error:
+        _fail(f"{path} cannot be read ({error.strerror or type(error).__name__}).")
+    for problem in done.problems[:_MOST_PROBLEMS]:
+        typer.echo(problem)
+    if len(done.problems) > _MOST_PROBLEMS:
+        typer.echo(f"… and {len(done.problems) - _MOST_PROBLEMS} more")
+    typer.echo(_summary(done, against_redis=against_redis))
+    if done.problems:
+        raise typer.Exit(1)
+
+
+def _summary(done: Verified, *, against_redis: bool) -> str:
+    verdict = f"{plural(len(done.problems), 'problem')} found" if done.problems else "the chain holds"
+    lines = [f"{plural(done.tail.number, 'record')}: {verdict}.", f"head {done.tail.hash}"]
+    if against_redis:
+        lines.append(f"Compared with Redis: {done.compared}; Redis has forgotten: {done.forgotten} (90 days).")
+    if done.other_key:
+        lines.append(f"{done.other_key} were exported under another SECRET_KEY: what they say was compared, no more.")
+    if done.not_exported:
+        lines.append(f"Not exported yet: {done.not_exported}.")
+    return "\n".join(lines)
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    what = entry["what"]
+    words = [entry.get("verdict", ""), entry.get("title", "") or entry.get("tool", "") or entry.get("agent", "")]
+    words += [f"{key} {entry[key]}" for key in ("rule", "choice", "status", "request", "to") if key in entry]
+    words += [f"asked {', '.join(entry['asked'])}"] if "asked" in entry else []
+    words += [f"approved by {', '.join(entry['approved_by'])}"] if "approved_by" in entry else []
+    words += [entry[key] for key in ("summary",) if key in entry]
+    who = entry.get("who", {})
+    return (
+        entry["at"][:16].replace("T", " "),
+        f"{_clean(entry['thread'])}:{entry['seq']}",
+        f"[{_STYLES.get(what, 'none')}]{what}[/]",
+        _clean(who.get("name", "") or entry.get("address", "")),
+        _clean(cut(entry.get("authenticated_by", ""), 40)),
+        _clean("; ".join(word for word in words if word)),
+    )
+
+
+def _clean(text: str) -> str:
+    """Fit for a terminal: text of people cannot pose as markup, nor move the cursor."""
+    return escape("".join(letter if letter.isprintable() else "�" for letter in text))
+
+
+def _path(file: Path | None) -> Path:
+    return file if file is not None else load_settings().data_dir / FILE
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(1)
+
+
+def _with_board(context: typer.Context, work: Callable[[Board], Awaitable[T]]) -> T:
+    settings: Settings = load_settings()
+
+    async def run(url: str) -> T:
+        board = assemble(context, settings, url)
+        try:
+            await board.store.connection.wait_until_reachable(timeout_seconds=1)
+            return await work(board)
+        finally:
+            await board.close()
+
+    with reachable_redis(settings.redis_url, settings.data_dir) as url:
+        return asyncio.run(run(url))

@@ -1,0 +1,159 @@
+"""Whether an exported trail holds: its chain, and what it says against the logs that Redis still has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bot.core.audit import FORMAT, Unreadable, entries_of
+from bot.core.audit_record import Fingerprints
+from bot.core.chain import Tail, entry_in
+from bot.core.values import ThreadId
+from bot.runtime.audit import Logs, found_in
+from bot.runtime.audit_file import Line, locked_for_reading, read_trail
+from bot.runtime.audit_spool import Spool, spool
+
+LOG_LIFE = timedelta(days=90)
+_MARGIN = timedelta(days=1)
+"""Clocks differ, so a log may be gone a little early."""
+
+Row = tuple[int, int, str]
+"""Seq, line of the file, record as JSON."""
+
+
+@dataclass
+class Verified:
+    """What a check found."""
+
+    problems: list[str] = field(default_factory=list[str])
+    """Each begins with its place: a line of the file, its end, or a thread."""
+    tail: Tail = field(default_factory=Tail)
+    compared: int = 0
+    """Records that were held against their logs."""
+    forgotten: int = 0
+    """Records whose logs Redis no longer has, as is due after 90 days."""
+    other_key: int = 0
+    """Records that were fingerprinted with another key: of them, only what they say was compared."""
+    not_exported: int = 0
+    """Records that are not in the file yet."""
+
+
+async def verify(path: Path, *, head: str, logs: Logs | None, fingerprints: Fingerprints, now: datetime) -> Verified:
+    """Check the chain of a file and, with `logs`, whether it says what they say. Raises OSError, StoreUnavailable.
+
+    `head`: the hash that the last export told; empty where it is not known.
+    """
+    done = Verified()
+    with spool() as kept:
+        with locked_for_reading(path) as file:
+            seen = _read(read_trail(file), kept, done, head)
+        if head and not seen:
+            done.problems.append(f"end: no record has the hash {head}: the end is missing, or the trail was rewritten")
+        if logs:
+            redis = _Redis(logs, fingerprints, now)
+            for thread_id in kept.threads():
+                await redis.compare(thread_id, kept.of(thread_id), done)
+            async for _ in found_in(logs, fingerprints, done.problems, but=kept.has):
+                done.not_exported += 1
+    return done
+
+
+def _read(lines: Iterator[Line], kept: Spool, done: Verified, head: str) -> bool:
+    """Every record that can be believed, into the spool. Gives whether one of them has the hash `head`."""
+    seen = head == Tail().hash  # told when there was nothing yet: every trail goes on from there
+    for line in lines:
+        if line.torn:
+            done.problems.append(
+                f"line {line.number}: unfinished: an export was interrupted; the next one makes it anew"
+            )
+            break
+        done.tail = line.tail
+        if line.problem:
+            done.problems.append(f"line {line.number}: {line.problem}")
+        record = line.record
+        if record is None:
+            continue
+        seen = seen or record["hash"] == head
+        fresh = kept.add(record["thread"], record["seq"], json.dumps(entry_in(record)), line=line.number)
+        if not fresh and not line.problem:
+            event = f"event {record['seq']} of thread {record['thread']}"
+            done.problems.append(f"line {line.number}: {event} has a record in an earlier line")
+    return seen
+
+
+@dataclass(frozen=True)
+class _Redis:
+    """What the logs are read with."""
+
+    logs: Logs
+    fingerprints: Fingerprints
+    now: datetime
+
+    async def compare(self, thread_id: ThreadId, rows: Sequence[Row], done: Verified) -> None:
+        """Hold the records of one thread against its log."""
+        stored = await self.logs.lines(thread_id)
+        if not stored:
+            newest = max(json.loads(text)["at"] for _, _, text in rows)
+            if _is_young(newest, self.now):
+                done.problems.append(f"thread {thread_id}: gone from Redis, although its last record is of {newest}")
+            else:
+                done.forgotten += len(rows)
+            return
+        derived: dict[int, Mapping[str, Any]] = {}
+        try:
+            for found in entries_of(thread_id, stored, self.fingerprints):
+                derived[found.seq] = found.entry
+        except Unreadable as problem:
+            done.problems.append(str(problem))
+            stored, rows = stored[: problem.seq - 1], [row for row in rows if row[0] < problem.seq]
+        last = rows[-1][0] if rows else 0
+        done.not_exported += sum(seq > last for seq in derived)
+        absent = sorted({seq for seq in derived if seq <= last} - {seq for seq, _, _ in rows})
+        done.problems += [f"thread {thread_id}, event {seq}: the file has no good record of it" for seq in absent]
+        done.compared += len(rows)
+        done.other_key += sum(_key_of(json.loads(text)) != self.fingerprints.key_id for _, _, text in rows)
+        found = list(_differences(rows, derived, len(stored), self.fingerprints.key_id))
+        if found:
+            seq, line, problem = found[0]
+            more = f" (and so it is with {len(found) - 1} later records of this thread)" if found[1:] else ""
+            done.problems.append(f"line {line}: thread {thread_id}, event {seq}: {problem}{more}")
+
+
+def _differences(
+    rows: Sequence[Row], derived: Mapping[int, Mapping[str, Any]], length: int, key_id: str
+) -> Iterator[tuple[int, int, str]]:
+    """Seq, line and what is wrong, for each record that its log does not bear out."""
+    agreed = 0
+    for seq, line, text in rows:
+        recorded, mine = json.loads(text), derived.get(seq)
+        if mine is None:
+            gone = "Redis no longer has this event" if seq > length else "in Redis, this event is nothing to record"
+            yield seq, line, gone
+            continue
+        fields = {key for key in {*recorded, *mine} if recorded.get(key) != mine.get(key)} - {"fingerprint"}
+        if fields and recorded.get("format") == FORMAT:
+            yield seq, line, f"Redis says otherwise of: {', '.join(sorted(fields))}"
+        elif _key_of(recorded) == key_id and recorded.get("fingerprint") != mine["fingerprint"]:
+            since = f"after event {agreed}" if agreed else "from its beginning on"
+            yield (
+                seq,
+                line,
+                f"the log in Redis is not the one that was exported: it was changed {since}, up to this one",
+            )
+        else:
+            agreed = seq
+
+
+def _key_of(record: Mapping[str, Any]) -> str:
+    return str(record.get("fingerprint", "")).partition(":")[0]
+
+
+def _is_young(at: str, now: datetime) -> bool:
+    try:
+        return now - datetime.fromisoformat(at) < LOG_LIFE - _MARGIN
+    except (ValueError, TypeError, OverflowError):  # what a forged record gives as its time
+        return True

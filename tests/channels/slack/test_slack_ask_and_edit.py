@@ -1,0 +1,78 @@
+"""Asking first and changing a call before it is approved, through Slack's dialogs (AP3, AP7, AP13)."""
+
+from __future__ import annotations
+
+from support import Bench
+
+from bot.core.events import CallPrepared, DecisionMade, DecisionRefused
+from channels.slack.simulator import Message
+
+
+async def asked_for(bench: Bench, by: str = "ana") -> tuple[Message, Message]:
+    asked = await bench.slack.say(by, "#deploys", "@bot deploy v1.4.0 to production")
+    return asked, await bench.card(asked)
+
+
+async def newer(bench: Bench, asked: Message, than: Message) -> Message:
+    """The card that took the place of this one."""
+    await bench.settled(
+        asked, lambda log: any(post.ref and than.ts not in post.ref for post in log.state.posts.values())
+    )
+    found = await bench.card(asked)
+    assert found.ts != than.ts
+    return found
+
+
+async def test_a_question_goes_to_the_agent_and_the_request_is_made_anew(on_bench: Bench) -> None:
+    """The card closes, the agent answers, and a new card carries both; the asker may approve it: they changed nothing."""
+    asked, card = await asked_for(on_bench)
+    await on_bench.slack.click("lena", card, "ask")
+    (view,) = on_bench.slack.views("lena")
+    await on_bench.slack.submit("lena", view, {"question": {"text": "Is there a migration in it?"}})
+
+    again = await newer(on_bench, asked, card)
+    assert "Is there a migration in it?" in str(again.blocks)
+    assert "The agent answers: I am a script" in str(again.blocks)
+    closed = on_bench.slack.thread(asked.channel, asked.ts)[1]
+    assert "Lena Vogt asks: Is there a migration in it?" in closed.text
+    assert not on_bench.slack.card_actions(closed)
+
+    await on_bench.slack.click("lena", card, "approve")  # the old one is dead (AP3)
+    await on_bench.slack.click("lena", again, "approve")
+    log = await on_bench.finished(asked)
+    assert len(on_bench.releases()) == 2
+    assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["late"]
+
+
+async def test_what_an_approver_changed_is_checked_and_put_to_the_others(on_bench: Bench) -> None:
+    """AP13: proposed and effective arguments are kept; the policy rules again; the editor is no second pair of eyes."""
+    asked, card = await asked_for(on_bench)
+    await on_bench.slack.click("lena", card, "edit")
+    (view,) = on_bench.slack.views("lena")
+    await on_bench.slack.submit("lena", view, {"argument:reference": {"text": "v1.3.1"}})
+
+    again = await newer(on_bench, asked, card)
+    assert "Changed by Lena Vogt" in str(again.blocks)
+    assert "reference: v1.4.0 → v1.3.1" in str(again.blocks)
+    await on_bench.slack.click("lena", again, "approve")
+    await on_bench.settled(asked, lambda log: any(isinstance(event, DecisionRefused) for event in log.events))
+    await on_bench.slack.click("omar", again, "approve")
+    log = await on_bench.finished(asked)
+
+    assert on_bench.releases()[-1].split()[2] == "v1.3.1"
+    edit = next(event for event in log.events if isinstance(event, DecisionMade) and event.verdict == "edit")
+    assert edit.arguments == {"reference": "v1.3.1", "environment": "production"}
+    prepared = [event.prepared.arguments["reference"] for event in log.events if isinstance(event, CallPrepared)]
+    assert prepared[-2:] == ["v1.4.0", "v1.3.1"]
+    assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["four_eyes"]
+
+
+async def test_a_change_that_cannot_run_is_told_and_changes_nothing(on_bench: Bench) -> None:
+    """AP13: it is held against the tool's schema first."""
+    asked, card = await asked_for(on_bench)
+    await on_bench.slack.click("lena", card, "edit")
+    (view,) = on_bench.slack.views("lena")
+    await on_bench.slack.submit("lena", view, {"argument:environment": {"text": ""}})
+    log = await on_bench.settled(asked, lambda log: any(isinstance(event, DecisionRefused) for event in log.events))
+    assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["arguments"]
+    assert log.state.pending

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import BOT_ADDRESS, PHONES, Bench, bench
+from typer.testing import CliRunner, Result
+
+from bot.app import Switchboard
+from bot.cli.audit import app
+from bot.core.protocols import StoreUnavailable
+from bot.runtime.store import keys
+from bot.settings import Settings
+
+ANA, LENA = PHONES["ana"], PHONES["lena"]
+
+
+@dataclass
+class Desk:
+    """A bench, and a shell beside it."""
+
+    found: Bench
+    file: Path
+
+    async def bot(self, *words: str, code: int = 0) -> Result:
+        """`bot audit …`, in a thread of its own, as it has its own event loop."""
+
+        def assemble(settings: Settings, url: str) -> Switchboard:
+            return Switchboard.assemble(settings, url, clock=self.found.clock)
+
+        done = await asyncio.to_thread(CliRunner().invoke, app, words, obj=assemble, catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return done
+
+    async def export(self) -> list[dict[str, Any]]:
+        await self.bot("export", str(self.file))
+        return [json.loads(line) for line in self.file.read_bytes().splitlines()]
+
+
+@pytest.fixture
+async def desk(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Desk]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SECRET_KEY", "a secret of the tests")
+    monkeypatch.setenv("COLUMNS", "200")
+    async with bench(redis_url, tmp_path, mail=True, sms=True) as found:
+        yield Desk(found, tmp_path / "audit.jsonl")
+
+
+def codes_in(text: str) -> list[str]:
+    return re.findall(r"(?:YES|NO|ASK) (\d{6})", text)
+
+
+async def deployed_by_text(found: Bench) -> list[str]:
+    """Ana asks and Lena approves by text, after tries that do not count. Gives every code that was sent or tried."""
+    await found.twilio.text(ANA, "deploy v1.4.0 to production")
+    (asked,) = await found.sms("lena", 1)
+    (also,) = await found.sms("omar", 1)
+    (code,), (other,) = set(codes_in(asked.body)), set(codes_in(also.body))
+    wrong = f"{(int(code) + 1) % 1_000_000:06d}"
+    await found.twilio.text(LENA, f"YES {wrong}")
+    await found.twilio.text(PHONES["eve"], f"YES {code}")
+    await found.twilio.text(LENA, f"YES {code}")
+    await found.over()
+    return [code, other, wrong]
+
+
+async def denied_in_slack(found: Bench) -> str:
+    """Ana asks, may not approve it herself, says ok; Lena denies it, and says why. Gives the id of the request."""
+    asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.3.1 to production, gracefully")
+    card = await found.card(asked)
+    await found.slack.click("ana", card, "approve")
+    await found.slack.say("ana", "#deploys", "ok", thread_ts=asked.ts)
+    await found.slack.click("lena", card, "deny")
+    (view,) = found.slack.views("lena")
+    await found.slack.submit("lena", view, {"reason": {"text": "the moon is wrong"}})
+    log = await found.settled(asked, lambda log: log.state.status == "finished")
+    await found.slack.click("omar", card, "approve")
+    (request,) = log.state.requests
+    return request
+
+
+async def deployed_by_mail(found: Bench) -> list[str]:
+    """Ana asks by mail, Lena approves on the page that her mail links to. Gives links and tokens."""
+    await found.mail.write("eve@acme.example", BOT_ADDRESS, "hello", "Launch the missiles, would you kindly?")
+    await found.mail.write(
+        "ana@acme.example", BOT_ADDRESS, "Release", "Hello,\n\ndeploy v1.3.2 to production\n\nThanks"
+    )
+    (asked,) = await found.mails("lena", 1)
+    link = re.search(r"http://bot\.test(/decide/(\S+))", asked.text)
+    assert link, asked.text
+    await found.http.post(link[1], data={"verdict": "approve"})
+    await found.over()
+    reply_token = re.search(r"\+(\w+)@", asked.headers["Reply-To"])
+    assert reply_token, asked.headers
+    return [link[2], reply_token[1]]
+
+
+async def test_an_auditor_reads_who_asked_decided_and_what_ran(desk: Desk) -> None:
+    """AP16: three journeys over three channels, with every attempt that did not count; and nothing that is secret."""
+    codes = await deployed_by_text(desk.found)
+    request_id = await denied_in_slack(desk.found)
+    tokens = await deployed_by_mail(desk.found)
+    trail = await desk.export()
+    whole = desk.file.read_text()
+
+    def told(what: str, **fields: object) -> list[dict[str, Any]]:
+        return [one for one in trail if one["what"] == what and all(one.get(k) == v for k, v in fields.items())]
+
+    # By text: who asked, who decided, by what right, and what came of it.
+    (decision,) = [one for one in told("decided", verdict="approve") if one["address"].startswith("sms:")]
+    text_thread = decision["thread"]
+    assert (decision["who"]["id"], decision["authenticated_by"]) == ("lena", "twilio-signature")
+    assert decision["source"]
+    assert decision["requesters"] == ["ana"]
+    assert decision["policy"]["roles"] == ["approver"]
+    (opened,) = told("request_opened", thread=text_thread)
+    assert opened["digest"] == decision["digest"]
+    assert dict(opened["facts"])["Environment"] == "production"
+    assert dict(opened["facts"])["Release"].startswith("v1.4.0 (")
+    (start,) = told("started", thread=text_thread, tool="deploy")
+    assert (start["digest"], start["approved_by"]) == (decision["digest"], ["lena"])
+    (result,) = told("succeeded", thread=text_thread, tool="deploy")
+    assert "runs on production" in result["summary"]
+    assert told("launched", thread=text_thread)[0]["who"]["id"] == "ana"
+
+    # Attempts that did not count.
+    assert {one["rule"] for one in told("turned_away", channel="sms")} >= {"SM5", "SM7"}
+    assert {one["address"] for one in told("turned_away", rule="SM7")} == {f"sms:{PHONES['eve']}"}
+    assert {one["rule"] for one in told("turned_away", channel="email")}
+    refused = [(one["who"]["id"], one["rule"]) for one in told("refused")]
+    assert ("ana", "message") in refused
+    assert ("omar", "late") in refused
+    assert {rule for who, rule in refused if who == "ana"} & {"role", "four_eyes"}
+    (denial,) = told("decided", verdict="deny", length=len("the moon is wrong"))
+    assert (denial["who"]["id"], denial["status"]) == ("lena", "denied")
+    assert not told("started", thread=denial["thread"], tool="deploy")
+    (by_link,) = [one for one in told("decided", verdict="approve") if one["address"].startswith("email:")]
+    assert by_link["authenticated_by"] == "email-link"
+
+    # Nothing in it lets anybody act, and nothing in it is what somebody wrote.
+    for secret in [*codes, *tokens, request_id]:
+        assert secret not in whole, secret
+    for written in (
+        "gracefully",
+        "moon",
+        "Hello",
+        "Thanks",
+        "missiles",
+        "http://",
+        "/decide/",
+        "deploy v1.3.2 to production",
+    ):
+        assert written not in whole, written
+    done = await desk.bot("verify", str(desk.file), "--head", trail[-1]["hash"])
+    assert f"{len(trail)} records: the chain holds." in done.output
+
+
+async def test_export_and_verify_know_their_file_and_print_the_head(desk: Desk) -> None:
+    """Without a name it is a file in DATA_DIR; a second export adds nothing and prints the same head."""
+    await denied_in_slack(desk.found)
+    first = (await desk.bot("export")).output
+    head = re.search(r"^head ([0-9a-f]{64})$", first, re.MULTILINE)
+    assert head
+    file = desk.found.data_dir / "audit.jsonl"
+    assert json.loads(file.read_bytes().splitlines()[-1])["hash"] == head[1]
+    again = (await desk.bot("export")).output
+    assert "0 records added" in again
+    assert head[0] in again
+    assert "the chain holds" in (await desk.bot("verify", "--head", head[1])).output
+    assert "0" * 63 in (await desk.bot("verify", "--head", "0" * 63 + "1", code=1)).output
+
+
+async def test_tampering_is_named_and_ends_with_code_1(desk: Desk) -> None:
+    """In the file, with or without Redis; in Redis, only by comparing. A damaged file is not added to."""
+    await denied_in_slack(desk.found)
+    trail = await desk.export()
+    number: int = next(one["number"] for one in trail if one["what"] == "decided")
+    whole = desk.file.read_bytes()
+
+    lines = whole.splitlines(keepends=True)
+    lines[number - 1] = lines[number - 1].replace(b'"deny"', b'"approve"')
+    desk.file.write_bytes(b"".join(lines))
+    for option in ("--against-redis", "--no-against-redis"):
+        found = (await desk.bot("verify", str(desk.file), option, code=1)).output
+        assert f"line {number}: record {number} was changed" in found
+    refused = await desk.bot("export", str(desk.file), code=1)
+    assert "Nothing was added" in refused.output
+    assert f"line {number}" in refused.output
+
+    desk.file.write_bytes(whole)
+    assert "the chain holds" in (await desk.bot("verify", str(desk.file))).output
+    log = keys.log(trail[0]["thread"])
+    redis: Any = desk.found.store.connection.redis
+    place: int = trail[number - 1]["seq"] - 1
+    line: bytes = await redis.lindex(log, place)
+    await redis.lset(log, place, line.replace(b'"lena"', b'"omar"'))
+    found = (await desk.bot("verify", str(desk.file), code=1)).output
+    assert f"line {number}: thread {trail[0]['thread']}" in found
+    assert "Redis says otherwise of: who" in found
+    assert "the chain holds" in (await desk.bot("verify", str(desk.file), "--no-against-redis")).output
+
+
+async def test_the_chain_alone_needs_no_redis(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An auditor checks the file on a machine that has nothing but it."""
+    await denied_in_slack(desk.found)
+    await desk.export()
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.delenv("SECRET_KEY")
+    assert "the chain holds" in (await desk.bot("verify", str(desk.file), "--no-against-redis")).output
+    with pytest.raises(StoreUnavailable):
+        await desk.bot("verify", str(desk.file))
+
+
+async def test_an_export_to_the_standard_output_is_a_trail_of_its_own(desk: Desk) -> None:
+    """Records and nothing else there; the head goes to the standard error."""
+    await denied_in_slack(desk.found)
+    await desk.found.stop_workers()  # they log to the same standard output here
+    done = await desk.bot("export", "-")
+    desk.file.write_text(done.stdout)
+    assert all(json.loads(line)["hash"] for line in done.stdout.splitlines())
+    assert "head " in done.stderr
+    assert "the chain holds" in (await desk.bot("verify", str(desk.file))).output
+
+
+async def test_what_is_shown_can_be_narrowed_down(desk: Desk) -> None:
+    """By thread, person, time, number and to decisions; without a command it is what happened lately."""
+    assert "Nothing is recorded" in (await desk.bot("show")).output
+    request_id = await denied_in_slack(desk.found)
+    await deployed_by_text(desk.found)
+    await desk.found.stop_workers()  # they log to the same standard output here
+    everything = (await desk.bot()).output
+    for word in ("launched", "decided", "four_eyes" if "four_eyes" in everything else "role", "Lena Vogt", "SM7"):
+        assert word in everything, everything
+    assert request_id not in everything
+    assert "gracefully" not in everything
+
+    async def rows(*options: str) -> list[str]:
+        return (await desk.bot("show", *options)).output.splitlines()[1:]
+
+    assert all("Lena Vogt" in row for row in await rows("--person", "lena"))
+    assert len(await rows("--limit", "3")) == 3
+    thread = (await desk.found.threads())[0].thread_id
+    assert all(thread in row for row in await rows("--thread", thread))
+    assert "launched" not in " ".join(await rows("--decisions"))
+    assert await rows("--since", "2026-03-20") == await rows()
+    assert "Nothing is recorded" in (await desk.bot("show", "--since", "2026-03-21")).output
+
+
+async def test_a_name_cannot_pose_as_markup_or_move_the_cursor(desk: Desk) -> None:
+    """What strangers send is shown as text."""
+    await desk.found.board.inbox.refuse("email:[bold]\x1b[2Jx@y.example", "EM18", "forged", source="m1")
+    shown = (await desk.bot("show")).output
+    assert "[bold]�[2Jx@y.example" in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "teaches"),
+    [
+        ([], ["refused", "show", "export", "verify", "90 days", "cron"]),
+        (["show"], ["--thread", "--person", "--since", "--limit", "--decisions", "changes nothing"]),
+        (["export"], ["hash", "--head", "cron", "audit.jsonl"]),
+        (["verify"], ["--head", "--against-redis", "Exit code 1", "reordered"]),
+    ],
+)
+def test_the_audit_help_teaches(words: list[str], teaches: list[str]) -> None:
+    """What it does, what it needs, and what to do next."""
+    text = " ".join(CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "100"}).output.split())
+    for lesson in teaches:
+        assert lesson in text, lesson
+
+
+def test_a_file_that_is_not_there_or_cannot_be_written_is_told_in_a_line(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("SECRET_KEY", "a secret of the tests")
+    missing = CliRunner().invoke(app, ["verify", "none.jsonl"], obj=Switchboard.assemble)
+    assert missing.exit_code == 1
+    assert "There is no file none.jsonl. `bot audit export` makes it." in missing.output
+    nowhere = CliRunner().invoke(app, ["export", "no/such/place.jsonl"], obj=Switchboard.assemble)
+    assert nowhere.exit_code == 1
+    assert "no/such/place.jsonl cannot be written (No such file or directory)" in nowhere.output

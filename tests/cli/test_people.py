@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from support import PEOPLE
+from typer.testing import CliRunner
+
+from agents.deploy.sample import make_sample
+from bot.app import Switchboard
+from bot.cli import app as bot_app
+from bot.cli.people import about, app, find
+from bot.core.people import Person
+from bot.runtime.clock import SystemClock
+from bot.runtime.people_file import parse_people
+from bot.runtime.store import Store
+from bot.settings import Settings
+
+POLICY = Path(__file__).parents[2] / "policy.sample.toml"
+NOWHERE = "redis://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of its own with the sample files; Redis does not answer, and the terminal has 80 columns."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+    sample = make_sample(tmp_path / "sample", seconds=0)
+    (tmp_path / "people.toml").write_text(PEOPLE.read_text())
+    (tmp_path / "deploy.toml").write_text(sample.deploy_file.read_text())
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("REDIS_URL", NOWHERE)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+def bot_people(*words: str, code: int = 0) -> str:
+    """What the command printed, once it ended with this code."""
+    result = CliRunner().invoke(app, words, obj=Switchboard.assemble)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.output
+
+
+def plain(text: str) -> str:
+    """Without line breaks and indentation."""
+    return " ".join(text.split())
+
+
+def test_the_help_teaches() -> None:
+    """What it reads, what it takes, and what the exit code means."""
+    assert "check" in bot_people("--help")
+    text = plain(bot_people("check", "--help"))
+    for word in ("PEOPLE_FILE", "POLICY_FILE", "DEPLOY_FILE", "Exit code 1", "Redis is not needed"):
+        assert word in text
+    text = plain(bot_people("whois", "--help"))
+    for word in ("ADDRESS|ID|NAME", "phone number", "out of use", "Exit code 1"):
+        assert word in text
+
+
+def test_check_shows_who_is_known_and_who_decides(home: Path) -> None:
+    """Persons, roles, strangers, and for each environment and each entry of the policy file who may say yes."""
+    (home / "policy.toml").write_text(POLICY.read_text())
+    text = bot_people("check")
+    assert max(map(len, text.splitlines())) <= 80
+    for line in (
+        "4 persons in people.toml",
+        "Omar Haddad (omar) roles: engineer, approver, oncall",
+        "in Africa/Cairo, quiet 22:00-07:00 (",
+        "approver: Lena Vogt, Omar Haddad. Approves deploys to production",
+        "nothing (slack), nothing (email), nothing (sms)",
+        "deploy to staging (deploy.toml) runs unasked",
+        "deploy to production (deploy.toml, policy.toml) high risk; 1 approval of: Lena Vogt, Omar Haddad; four eyes;",
+        "over slack, email; waits 2 hours; reminded at 50%, 90%; oncall asked at 50%; leads asked at 80%; in quiet",
+        "deploy or rollback where environment is staging or test-* (policy.toml, entry 2) runs unasked",
+    ):
+        assert line in plain(text)
+
+
+def test_check_needs_neither_policies_nor_deploys(home: Path) -> None:
+    """Without these files there is nothing to say about them; without people, it says how to begin."""
+    (home / "deploy.toml").unlink()
+    assert "4 persons" in bot_people("check")
+    (home / "people.toml").unlink()
+    assert "0 persons in people.toml, which is not there: copy people.sample.toml to it" in plain(bot_people("check"))
+
+
+def test_check_tells_all_mistakes_of_all_files(home: Path) -> None:
+    """Exit code 1, and a line for each: policies, and names in the deploy file that the people file lacks."""
+    (home / "policy.toml").write_text(
+        '[[policies]]\ntool = "deploy"\nlife = "soon"\n[[policies]]\ntool = "deploy"\nroles = ["boss"]\n'
+    )
+    deploy = (home / "deploy.toml").read_text()
+    (home / "deploy.toml").write_text(deploy.replace('approvers = ["approver"]', 'approvers = ["@lena", "@eve"]'))
+    text = plain(bot_people("check", code=1))
+    assert "✗ policy.toml: [[policies]] 1 (deploy) life: 'soon' is no life. Write from a minute" in text
+    assert "✗ policy.toml: [[policies]] 2 (deploy) roles: the people file has no role 'boss'" in text
+    (home / "policy.toml").unlink()
+    text = plain(bot_people("check", code=1))
+    assert "✗ deploy.toml: environments.production.approvers: the people file has no @eve; it has @ana, @gil" in text
+    assert "1 approval of: Lena Vogt;" in text
+    (home / "people.toml").write_text('[people.ana]\nrols = ["engineer"]\n')
+    text = plain(bot_people("check", code=1))
+    assert "✗ people.toml: [people.ana] name: this key is missing" in text
+    assert "✗ people.toml: [people.ana] rols: there is no such key" in text
+
+
+def test_check_finds_what_nobody_could_approve(home: Path) -> None:
+    """AP6: three persons are needed, and two hold the role."""
+    (home / "policy.toml").write_text('[[policies]]\ntool = "deploy"\nroles = ["approver"]\napprovals = 3\n')
+    text = plain(bot_people("check", code=1))
+    assert "✗ deploy to production (deploy.toml, policy.toml): it takes 3 approvals; who may: Lena Vogt, Omar" in text
+    assert "✗ deploy (policy.toml, entry 1): it takes 3 approvals, and 2 persons may" in text
+
+
+@pytest.mark.parametrize(
+    ("who", "ids"),
+    [
+        ("lena", ["lena"]),
+        ("slack:T0ACME/U0LENA", ["lena"]),
+        ("T0ACME/U0LENA", ["lena"]),
+        ("U0LENA", ["lena"]),
+        ("<@U0LENA>", ["lena"]),
+        ("Lena@Acme.example", ["lena"]),
+        ("email:LENA@acme.example", ["lena"]),
+        ("+1 (202) 555-0102", ["lena"]),
+        ("sms:+12025550102", ["lena"]),
+        ("vogt", ["lena"]),
+        ("a", ["ana", "lena", "omar", "gil"]),
+        ("U0LEN", []),
+        ("email:lena", []),
+        ("", []),
+        ("[bold]", []),
+    ],
+)
+def test_somebody_is_found_by_what_one_has(who: str, ids: list[str]) -> None:
+    """AP8: an address belongs to one person; a part of a name may fit several, a part of an address none."""
+    assert [person.id for person in find(parse_people(PEOPLE.read_text()), who)] == ids
+
+
+def test_the_time_is_told_where_the_person_is() -> None:
+    """In quiet hours it says until when; addresses out of use say why."""
+    [omar] = find(parse_people(PEOPLE.read_text()), "omar")
+    night = datetime(2026, 1, 9, 21, 30, tzinfo=UTC)
+    head, lines = about(omar, night, {"email:omar@acme.example": "it bounced"})
+    assert head == "Omar Haddad (omar)"
+    assert lines == [
+        "roles: engineer, approver, oncall",
+        "there: Fri 23:30 in Africa/Cairo, quiet 22:00-07:00 (now, until 07:00)",
+        "slack:T0ACME/U0OMAR",
+        "email:omar@acme.example  OUT OF USE: it bounced",
+        "sms:+12025550103",
+    ]
+    assert about(omar, datetime(2026, 1, 9, 9, 0, tzinfo=UTC))[1][1].endswith("quiet 22:00-07:00 (not now)")
+    assert about(Person(id="x", name="X"), night)[1] == [
+        "roles: none", "there: Fri 21:30 in UTC", "no address: the bot cannot reach them",
+    ]  # fmt: skip
+
+
+def test_whois_without_redis_says_what_it_cannot_say() -> None:
+    """The person is in the file; which addresses are out of use is not."""
+    text = plain(bot_people("whois", "lena@acme.example"))
+    assert "Lena Vogt (lena) roles: engineer, approver there: " in text
+    assert "Redis does not answer, so it is not known which addresses are out of use." in text
+
+
+async def test_an_address_that_is_out_of_use_is_told(
+    home: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken policy file is no reason not to."""
+    store = Store(redis_url, SystemClock())
+    await store.addresses.turn_off("sms:+12025550102", "STOP was texted")
+    await store.close()
+    await asyncio.to_thread((home / "policy.toml").write_text, "[[policies")
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    text = await asyncio.to_thread(bot_people, "whois", "Vogt")
+    assert "sms:+12025550102 OUT OF USE: STOP was texted" in plain(text)
+    assert not re.search("email:.*OUT OF USE", text)
+    assert "Redis" not in text
+
+
+def test_whois_nobody_says_whom_there_is() -> None:
+    """And what a stranger may do; what was asked for is never read as markup."""
+    text = plain(bot_people("whois", "[red]eve", code=1))
+    assert "The people file has nobody like '[red]eve'. It has: ana, lena, omar, gil." in text
+    assert "Strangers may: nothing (slack), nothing (email), nothing (sms)" in text
+
+
+@pytest.mark.parametrize(
+    ("people", "policy", "says"),
+    [
+        (PEOPLE, "", "– Policy   there is no policy.toml: each tool says itself who is asked."),
+        (PEOPLE, POLICY.read_text(), "✓ Policy   2 entries in policy.toml"),
+        (
+            PEOPLE,
+            '[[policies]]\ntool = "deplo"\n',
+            "✗ Policy   policy.toml: [[policies]] 1 (deplo) tool: there is no tool",
+        ),
+        (None, POLICY.read_text(), "! Policy   policy.toml is held against the people file: mend that first."),
+    ],
+)
+def test_the_doctor_has_a_line_for_the_policy_file(home: Path, people: Path | None, policy: str, says: str) -> None:
+    """What is there, what is wrong, and that a broken people file comes first."""
+    (home / "people.toml").write_text(people.read_text() if people else "[people.")
+    if policy:
+        (home / "policy.toml").write_text(policy)
+    result = CliRunner().invoke(bot_app, ["doctor"], obj=Switchboard.assemble)
+    assert says in result.output
+    assert "✗ Redis" in result.output
