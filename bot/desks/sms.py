@@ -146,12 +146,12 @@ class SmsDesk:
             request = await self._request(owner) if owner else None
             tries = bool(intent.verdict or read_question(intent.rest)) or not intent.rest.strip()
             # Counted before it is known to be right, so that many at once are no more tries than five.
-            locked = tries and await self._tried(text, by) > _WRONG_CODES
+            locked = tries and await self._tried(intent.code, by) > _WRONG_CODES
             if locked and not (owner and intent.verdict == "deny"):  # a no fails safe
                 await self._inbox.refuse(by.address, "SM5", "locked after wrong codes", source=text.sid)
                 return "silent"
             if owner and request:
-                await self._store.rates.forget(f"codes:{by.address}", text.sid)
+                await self._store.rates.forget(f"codes:{by.address}", intent.code)
                 return await self._decide(text, by, owner, _attempt(text, intent, by, request))
             if tries:
                 return await self._wrong_code(text, by)
@@ -234,9 +234,9 @@ class SmsDesk:
             self._notify(text.number, "That is more texts than I take in a day. Decisions with a code still count.")
         return False
 
-    async def _tried(self, text: SmsText, by: Actor) -> int:
-        """How often a code was tried from this number within the hour, each text once."""
-        return await self._store.rates.add(f"codes:{by.address}", _HOUR, member=text.sid)
+    async def _tried(self, code: str, by: Actor) -> int:
+        """How many codes were tried from this number within the hour; the same one again is no further guess."""
+        return await self._store.rates.add(f"codes:{by.address}", _HOUR, member=code)
 
     async def _is_first(self, text: SmsText) -> bool:
         """Whether this text was not counted or answered yet, by this delivery or one beside it."""

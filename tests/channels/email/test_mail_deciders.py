@@ -115,7 +115,7 @@ async def test_whoever_asked_can_take_it_back(post: Bench) -> None:
     assert "Reply DENY to withdraw it." in mail.text
     log = await replied(post, mail, "deny\nI asked too early", by=ANA)
     assert made(log) == [("ana", "deny")]
-    assert "Denied by Ana Ruiz" in post.mail.inbox(LENA)[-1].text
+    assert "Withdrawn by Ana Ruiz" in post.mail.inbox(LENA)[-1].text
     assert len(post.releases()) == 1
 
 
