@@ -34,7 +34,13 @@ from channels.sms.simulator import serve as serve_twilio
 
 PEOPLE = Path(__file__).parents[2] / "people.sample.toml"
 BOT_ADDRESS = "bot@acme.example"
-PHONES = {"nia": "+12025550103", "ana": "+12025550101", "lena": "+12025550102", "omar": "+12025550103", "eve": "+12025550199"}
+PHONES = {
+    "nia": "+12025550103",
+    "ana": "+12025550101",
+    "lena": "+12025550102",
+    "omar": "+12025550103",
+    "eve": "+12025550199",
+}
 FAST = Pace(
     lease_seconds=2.0,
     heartbeat_seconds=0.05,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import BOT_ADDRESS, Bench, bench
@@ -60,7 +62,7 @@ async def one_round(bench: Bench, seed: int) -> tuple[Message, Log, list[Decisio
     desk = bench.board.desks.email
     assert desk
 
-    deeds = []
+    deeds: list[Coroutine[Any, Any, object]] = []
     for number in range(100):
         yes = chance.random() < 0.5
         match number % 3:

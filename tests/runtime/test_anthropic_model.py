@@ -106,7 +106,13 @@ async def test_the_tools_are_the_agents_own_and_the_built_in_ones(claude: Anthro
         await model.choose(AGENT, a_log())
         await model.choose(AGENT, a_log())
     tools = claude.requests[0]["tools"]
-    assert [tool["name"] for tool in tools] == ["look", "request_human_input", "done_for_now", "wait", "answer_approver"]
+    assert [tool["name"] for tool in tools] == [
+        "look",
+        "request_human_input",
+        "done_for_now",
+        "wait",
+        "answer_approver",
+    ]
     assert all(tool["strict"] and tool["description"] for tool in tools)
     assert tools[0]["description"] == "Look at a place."
     assert claude.requests[1]["tools"] == tools

@@ -57,7 +57,7 @@ async def test_each_command_is_answered_with_one_mail(post: Bench, subject: str,
     assert expected in " ".join(answer.text.split())
     assert answer.headers["In-Reply-To"] == message_id
     assert answer.headers["Auto-Submitted"] == "auto-replied"
-    assert answer.headers["Subject"] == (f"Re: {subject}" if subject else "Switchboard")
+    assert answer.headers["Subject"] == (f"Re: {subject}" if subject else "Re: (no subject)")
     assert len(post.mail.inbox(ANA)) == 1
     assert await post.threads() == []
 

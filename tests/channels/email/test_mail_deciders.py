@@ -35,7 +35,7 @@ async def post(redis_url: str, tmp_path: Path, people_file: Path) -> AsyncGenera
 def lena_is_no_approver(people_file: Path) -> None:
     """From now on."""
     roles = 'name = "Lena Vogt"\nroles = '
-    people_file.write_text(people_file.read_text().replace(f'{roles}["engineer", "approver"]', f'{roles}["ops"]'))
+    people_file.write_text(people_file.read_text().replace(f'{roles}["engineer", "approver"]', f'{roles}["guest"]'))
 
 
 def is_at_rest(log: Log) -> bool:
@@ -127,7 +127,7 @@ async def test_roles_are_read_when_the_decision_is_made(post: Bench, people_file
     log = await replied(post, mail, "DENY", by=LENA)
     assert refused(log) == [("lena", "role")] * 2
     (_, told) = post.mail.inbox(LENA)
-    assert "it takes the role approver (yours: ops). Omar Haddad can." in told.text
+    assert "it takes the role approver (yours: guest). Omar Haddad can." in told.text
     assert log.state.pending
 
 

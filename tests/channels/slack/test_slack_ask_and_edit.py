@@ -24,7 +24,7 @@ async def newer(bench: Bench, asked: Message, than: Message) -> Message:
 
 
 async def test_a_question_goes_to_the_agent_and_the_request_is_made_anew(on_bench: Bench) -> None:
-    """The card closes, the agent answers, and a new card carries both; the asker may approve it: they changed nothing."""
+    """The card closes, the agent answers, a new card carries both; the asker may approve it: nothing was changed."""
     asked, card = await asked_for(on_bench)
     await on_bench.slack.click("lena", card, "ask")
     (view,) = on_bench.slack.views("lena")
