@@ -16,6 +16,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from dovecot import PASSWORD, USER, dovecot, why_missing
 
 from bot.core.log import Log
 from bot.runtime.store import Store
@@ -157,3 +158,29 @@ def _doctor(environment: dict[str, str], cwd: Path) -> str:
         [sys.executable, "-m", "bot", "doctor"], env=environment | path, cwd=cwd, capture_output=True, text=True,
         check=False, timeout=60,
     ).stdout  # fmt: skip
+
+
+@pytest.mark.skipif(bool(why_missing()) and not os.environ.get("REQUIRE_DOVECOT"), reason="there is no Dovecot")
+async def test_the_mailbox_process_starts_a_thread_from_a_real_mailbox(redis_url: str, tmp_path: Path) -> None:
+    """EM1, EM6: `bot imap` as a process, against Dovecot: the thread is there before the mail is marked as seen."""
+    mail = EmailMessage()
+    mail["Authentication-Results"] = "mx.acme.example; dmarc=pass header.from=acme.example"
+    mail["From"], mail["To"], mail["Subject"] = "ana@acme.example", "bot@acme.example", "what is on production?"
+    mail["Message-ID"] = "<imap-1@acme.example>"
+    mail.set_content("Thanks")
+    with dovecot() as server:
+        name = server.deliver(mail.as_bytes())
+        on = {
+            "EMAIL_ADDRESS": "bot@acme.example", "SMTP_HOST": "127.0.0.1", "EMAIL_AUTHSERV_ID": "mx.acme.example",
+            "IMAP_HOST": "127.0.0.1", "IMAP_PORT": str(server.port), "IMAP_TLS": "none", "IMAP_USERNAME": USER,
+            "IMAP_PASSWORD": PASSWORD,
+        }  # fmt: skip
+        with running(["imap"], settings(tmp_path, redis_url, **on), tmp_path):
+            for _ in range(400):
+                if server.is_seen(name):
+                    break
+                await asyncio.sleep(0.05)
+            assert server.is_seen(name)
+            (log,) = await threads(redis_url)
+            assert log.state.requester
+            assert log.state.requester.id == "ana"
