@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,16 +43,22 @@ class DyingLogs(RedisLogs):
         self._left = at
         self._after = after
         self.dead = False
+        self.died: Callable[[], None] = lambda: None
+        """Called at the death: what is dead takes no further work from the living."""
+
+    def _die(self) -> None:
+        self.dead = True
+        self.died()
 
     async def append(self, log: Log, event: Event, lease: Lease) -> Log:
         """Append, or die."""
         self._left -= 1
         if self.dead or (self._left == 0 and not self._after):
-            self.dead = True
+            self._die()
             raise Killed
         grown = await super().append(log, event, lease)
         if self._left == 0:
-            self.dead = True
+            self._die()
             raise Killed
         return grown
 
@@ -121,6 +127,7 @@ async def about_to_die(found: Bench, redis_url: str, at: int, *, after: bool) ->
     logs = DyingLogs(doomed.store.logs, at, after=after)
     doomed.store.logs = logs
     worker = doomed.worker(PACE)
+    logs.died = worker.stop
     dying = asyncio.create_task(worker.run())
     try:
         yield logs
