@@ -13,12 +13,9 @@ from datetime import datetime
 from typing import assert_never
 
 from bot.core import events as e
-from bot.core.builtins import BUILTINS
 from bot.core.people import Actor
 from bot.core.redact import redact
 from bot.core.values import CallId, Request, ThreadId
-
-_BUILTIN_NAMES = frozenset(one.name for one in BUILTINS)
 
 
 def render_context(thread_id: ThreadId, log: Sequence[e.Event]) -> tuple[str, ...]:

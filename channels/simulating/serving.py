@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from channels.simulating.panels import Panel, pages
@@ -46,13 +47,13 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve_pages(panels: Sequence[Panel], port: int = 0) -> AsyncGenerator[str]:
+async def serve_app(app: ASGIApp, port: int = 0) -> AsyncGenerator[str]:
     """Serve until the block ends; gives the base URL, "http://127.0.0.1:8001" (0: any free port).
 
-    Raises `OSError` when the port is taken.
+    Raises `OSError` when the port is taken. What keeps a connection open must have ended before the block does.
     """
     config = uvicorn.Config(
-        pages(panels),
+        app,
         host=LOOPBACK,
         port=port,
         http=_CuttableProtocol,
@@ -72,10 +73,19 @@ async def serve_pages(panels: Sequence[Panel], port: int = 0) -> AsyncGenerator[
     try:
         yield f"http://{LOOPBACK}:{server.port}"
     finally:
-        for panel in panels:
-            panel.close()
         server.should_exit = True
         await running
+
+
+@asynccontextmanager
+async def serve_pages(panels: Sequence[Panel], port: int = 0) -> AsyncGenerator[str]:
+    """Serve these panels as `serve_app` does, and end their streams with the block."""
+    async with serve_app(pages(panels), port) as base_url:
+        try:
+            yield base_url
+        finally:
+            for panel in panels:
+                panel.close()
 
 
 async def _listen(server: _Server, port: int) -> None:
