@@ -7,8 +7,8 @@ BIN := .venv/bin
 dev: .venv/run.stamp  ## the whole bot with a simulated Slack, mailbox and phone (ARGS="--port 9000" for another port)
 	@$(BIN)/bot dev $(ARGS)
 
-test: .venv/dev.stamp  ## the tests, on a real Redis (a bundled one where there is none)
-	$(BIN)/python -m pytest
+test: .venv/dev.stamp  ## the tests, on a real Redis of each process (a bundled one where there is none)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: .venv/dev.stamp  ## what the tests cannot see: style, types, the direction of imports
 	$(BIN)/ruff format --check .

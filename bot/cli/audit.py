@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from bot.cli.board import Board, assemble
+from bot.cli.tables import show_table, wide_or_terminal
 from bot.core.audit_record import DECISIONS, Fingerprints
 from bot.core.wording import cut, plural
 from bot.runtime.audit import Exported, TrailDamaged, export, export_to, found_in
@@ -34,6 +35,8 @@ console = Console()
 T = TypeVar("T")
 FILE = "audit.jsonl"
 _MOST_PROBLEMS = 50
+_TABLE_COLUMNS = 130
+"""In a narrower terminal a table would leave nothing of its last column."""
 _STYLES = {"decided": "green", "refused": "yellow", "turned_away": "yellow", "started": "cyan", "failed": "red"}
 
 File = Annotated[Path | None, typer.Argument(help=f"The file; left out: {FILE} in DATA_DIR.", show_default=False)]
@@ -94,6 +97,13 @@ def show(  # noqa: PLR0917 an argument for each option
     if not rows:
         console.print("Nothing is recorded that fits. `bot audit show` without options shows everything there is.")
         return
+    if (paper := wide_or_terminal()).width < _TABLE_COLUMNS:
+        for entry in rows:
+            when, where, what, who, known_by, how = _row(entry)
+            paper.print(f"{when}  {what}  [bold]{who}[/]", f"  {where}", sep="\n")
+            if known_by or how:
+                paper.print(f"  {'; '.join(one for one in (known_by, how) if one)}", style="dim")
+        return
     table = Table(
         Column("when (UTC)", no_wrap=True, min_width=16),
         Column("thread:event", no_wrap=True, min_width=28),
@@ -106,7 +116,7 @@ def show(  # noqa: PLR0917 an argument for each option
     )
     for entry in rows:
         table.add_row(*_row(entry))
-    console.print(table, width=None if console.is_terminal else 200, crop=console.is_terminal)
+    show_table(table)
 
 
 @app.command("export")

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 
 from agents import FIRST_AGENT
 from bot.cli.board import Board, assemble
+from bot.cli.tables import show_table
 from bot.core.events import Event, event_to_json
 from bot.core.log import Log
 from bot.core.people import Actor
@@ -61,7 +62,7 @@ def list_threads(
         touched = f"{log.events[-1].at:%m-%d %H:%M}"
         marked = f"[{_STYLES.get(status, '')}]{status}[/]" if status in _STYLES else status
         table.add_row(log.thread_id, marked, log.state.agent, touched, escape(cut(said, 50)))
-    console.print(table, width=None if console.is_terminal else 120, crop=console.is_terminal)
+    show_table(table, columns=120)
 
 
 @app.command()

@@ -93,7 +93,7 @@ class Outgoing:
     asked_at: datetime = EPOCH
     """When the post was asked for: the same over all retries."""
     to: Address = ""
-    """The person it is for, where one can be told. A channel with shared conversations needs it only for copies."""
+    """The person it is for, where one can be told. A shared conversation needs it only for copies."""
     private: bool = False
     """A copy for `to` alone, who takes no part in `conversation`."""
     trail: str = ""
@@ -150,9 +150,8 @@ class Channel(Protocol):
         """The prefix of its addresses and the `channel` of its conversations."""
         ...
 
-    @property
-    def shared(self) -> bool:
-        """Whether everybody who may decide sees the conversation: one card does for all of them."""
+    def is_shared(self, conversation: Conversation) -> bool:
+        """Whether everybody who may decide sees this conversation: one card does for all of them."""
         ...
 
     async def deliver(self, outgoing: Outgoing) -> Delivered:

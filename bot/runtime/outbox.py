@@ -97,7 +97,7 @@ class Outbox:
             ref=delivered.ref,
             face=face,
             conversation=None if outgoing.private else delivered.conversation,
-            to="" if channel.shared and not outgoing.private else outgoing.to,
+            to="" if channel.is_shared(outgoing.conversation) and not outgoing.private else outgoing.to,
             tracked=delivered.tracked,
         )
 
@@ -108,14 +108,14 @@ class Outbox:
             return None
         here = conversation.channel
         aside = post.content.address if isinstance(post.content, Whisper) else post.line
-        if self._routing.is_shared(here) and channel_of(aside) in {here, ""} and not post.line:
+        if self._routing.is_shared(conversation) and channel_of(aside) in {here, ""} and not post.line:
             private = aside in state.reached  # whoever got a copy need not be where the conversation is
             return _Way(here, conversation, "", aside or state.owner, private=bool(aside and private))
         wanted = aside or state.owner
         if not wanted:
             return _Way(here, conversation, "", "", private=False)  # the channel knows the place by its own reference
         to = await self._routing.way_to(post.to or wanted) or await self._routing.way_to(wanted)
-        private = bool(post.line) or channel_of(to) != here
+        private = bool(post.line) or channel_of(to) != here or wanted != state.owner
         return _Way(channel_of(to), conversation, wanted, to, private=private)
 
     def _outgoing(self, log: Log, post: Post, face: str, way: _Way, *, recovered: bool) -> Outgoing:

@@ -13,7 +13,7 @@ from typing import Protocol
 from bot.core.people import Actor, Address, People, Person
 from bot.core.protocols import Channel
 from bot.core.state import RequestState, ThreadState
-from bot.core.values import ApprovalRule, EscalationStep
+from bot.core.values import ApprovalRule, Conversation, EscalationStep
 
 
 class Addresses(Protocol):
@@ -48,10 +48,10 @@ class Routing:
         """The channel of this name, where it is on."""
         return self._channels.get(name)
 
-    def is_shared(self, name: str) -> bool:
-        """Whether one card in a conversation of this channel is for everybody."""
-        channel = self._channels.get(name)
-        return channel is None or channel.shared
+    def is_shared(self, conversation: Conversation) -> bool:
+        """Whether one card in this conversation is for everybody who can be reached over its channel."""
+        channel = self._channels.get(conversation.channel)
+        return channel is None or channel.is_shared(conversation)
 
     async def turn_off(self, address: Address, why: str) -> None:
         """Nothing gets through to this address."""
@@ -85,15 +85,17 @@ class Routing:
     async def _asked(
         self, state: ThreadState, persons: Iterable[Person], *, channels: tuple[str, ...] = (), aside: bool = False
     ) -> Asked:
-        here = state.conversation.channel if state.conversation else ""
+        place = state.conversation
+        here = place.channel if place else ""
         deciders: list[Actor] = []
         copies: list[Address] = []
         for person in persons:
             address = await self._best(person, here, owner=state.owner, channels=channels)
             deciders.append(Actor(kind="person", id=person.id, name=person.name, address=address))
-            shared = channel_of(address) == here and self.is_shared(here) and not aside
-            reached = address == state.owner or shared
-            if address and state.conversation and not reached:
+            if not address or place is None:
+                continue
+            seen = channel_of(address) == place.channel and self.is_shared(place) and not aside
+            if address != state.owner and not seen:
                 copies.append(address)
         return Asked(tuple(deciders), tuple(copies))
 

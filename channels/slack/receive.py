@@ -105,6 +105,11 @@ def conversation_of(channel: str, root_ts: str) -> Conversation:
     return Conversation(channel=CHANNEL, ref=f"{channel}/{root_ts}")
 
 
+def is_direct(conversation: Conversation) -> bool:
+    """Whether it is between one person and the bot: the ids of such channels begin with a D."""
+    return conversation.ref.startswith("D")
+
+
 def place_of(conversation: Conversation) -> tuple[str, str]:
     """Channel and root ts; the ts is empty for a channel as such."""
     channel, _, root_ts = conversation.ref.partition("/")

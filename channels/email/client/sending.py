@@ -9,6 +9,7 @@ from email.message import EmailMessage
 import structlog
 
 from bot.core.protocols import Delivered, DeliveryError, Outgoing
+from bot.core.values import Conversation
 from bot.core.views import CardView
 from channels.email.client.connection import Connection, SmtpPlace
 from channels.email.client.trouble import STOPPED_SECONDS, Broken, Refused, delivery_error
@@ -35,8 +36,7 @@ class EmailChannel:
         """The prefix of its addresses."""
         return CHANNEL
 
-    @property
-    def shared(self) -> bool:
+    def is_shared(self, conversation: Conversation) -> bool:  # noqa: ARG002 the seam has it
         """Each person has a mail of their own."""
         return False
 

@@ -14,8 +14,9 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.protocols import Delivered, DeliveryError, Outgoing
+from bot.core.values import Conversation
 from bot.core.views import CardView, WhisperView
-from channels.slack.receive import CHANNEL, conversation_of, place_of
+from channels.slack.receive import CHANNEL, conversation_of, is_direct, place_of
 from channels.slack.render import SlackPost, render
 
 _TOO_MANY, _SERVER_ERROR = 429, 500
@@ -59,10 +60,9 @@ class SlackChannel:
         """The prefix of its addresses."""
         return CHANNEL
 
-    @property
-    def shared(self) -> bool:
-        """Everybody in a channel sees its cards."""
-        return True
+    def is_shared(self, conversation: Conversation) -> bool:
+        """Everybody in a channel sees its cards; a direct message is between one person and the bot."""
+        return not is_direct(conversation)
 
     @property
     def client(self) -> AsyncWebClient:

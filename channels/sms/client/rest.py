@@ -16,6 +16,7 @@ from urllib.parse import quote
 from twilio.rest import Client
 
 from bot.core.protocols import CodeBook, Delivered, DeliveryError, Outgoing
+from bot.core.values import Conversation
 from bot.core.views import CardView, WhisperView
 from channels.sms.client.errors import LOST, delivery_error
 from channels.sms.client.http import PointedHttpClient
@@ -66,8 +67,7 @@ class SmsChannel:
         """The prefix of its addresses."""
         return CHANNEL
 
-    @property
-    def shared(self) -> bool:
+    def is_shared(self, conversation: Conversation) -> bool:  # noqa: ARG002 the seam has it
         """A phone is one person's: others get texts of their own."""
         return False
 

@@ -121,7 +121,7 @@ async def test_a_card_is_sent_with_its_code_and_its_life(sms: Setup) -> None:
     await sms.twilio.settle()
     assert [one.body for one in sms.twilio.phone(LENA)] == [text.body]
     channel: Channel = sms.channel
-    assert (channel.name, channel.shared) == ("sms", False)
+    assert (channel.name, channel.is_shared(Conversation(channel="sms", ref="+1"))) == ("sms", False)
 
 
 @pytest.mark.parametrize(("left", "seconds"), [(0.9, 1), (-50, 1), (60.7, 60), (86_400, 36_000)])

@@ -119,7 +119,7 @@ async def test_status_and_cancel_run_in_the_conversation(phones: Bench) -> None:
     assert status.startswith("Waiting for Lena Vogt or Omar Haddad to approve")
     assert len(status) <= 320
     await phones.twilio.text(ANA, "Cancel run")
-    log = await phones.until(lambda log: log.state.run == "cancelled" and not log.state.pending)
+    log = await phones.until(lambda log: log.state.run == "cancelled" and not log.state.posts)
     assert [event.type for event in log.events].count("cancelled") == 1
     assert log.thread_id == before.thread_id
     _, _, *rest = await answers(phones, "ana", 3)
