@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -97,26 +97,7 @@ def show(  # noqa: PLR0917 an argument for each option
     if not rows:
         console.print("Nothing is recorded that fits. `bot audit show` without options shows everything there is.")
         return
-    if (paper := wide_or_terminal()).width < _TABLE_COLUMNS:
-        for entry in rows:
-            when, where, what, who, known_by, how = _row(entry)
-            paper.print(f"{when}  {what}  [bold]{who}[/]", f"  {where}", sep="\n")
-            if known_by or how:
-                paper.print(f"  {'; '.join(one for one in (known_by, how) if one)}", style="dim")
-        return
-    table = Table(
-        Column("when (UTC)", no_wrap=True, min_width=16),
-        Column("thread:event", no_wrap=True, min_width=28),
-        Column("what", no_wrap=True, min_width=14),
-        Column("who", no_wrap=True, min_width=10),
-        Column("known by", no_wrap=True),
-        Column("of what, and how", overflow="fold"),
-        box=None,
-        pad_edge=False,
-    )
-    for entry in rows:
-        table.add_row(*_row(entry))
-    show_table(table)
+    _print(rows)
 
 
 @app.command("export")
@@ -205,6 +186,30 @@ def _summary(done: Verified, *, against_redis: bool) -> str:
     if done.not_exported:
         lines.append(f"Not exported yet: {done.not_exported}.")
     return "\n".join(lines)
+
+
+def _print(rows: Iterable[dict[str, Any]]) -> None:
+    """A table, or two or three lines for each record where the window is too narrow for one."""
+    if (paper := wide_or_terminal()).width < _TABLE_COLUMNS:
+        for entry in rows:
+            when, where, what, who, known_by, how = _row(entry)
+            paper.print(f"{when}  {what}  [bold]{who}[/]", f"  {where}", sep="\n")
+            if known_by or how:
+                paper.print(f"  {'; '.join(one for one in (known_by, how) if one)}", style="dim")
+        return
+    table = Table(
+        Column("when (UTC)", no_wrap=True, min_width=16),
+        Column("thread:event", no_wrap=True, min_width=28),
+        Column("what", no_wrap=True, min_width=14),
+        Column("who", no_wrap=True, min_width=10),
+        Column("known by", no_wrap=True),
+        Column("of what, and how", overflow="fold"),
+        box=None,
+        pad_edge=False,
+    )
+    for entry in rows:
+        table.add_row(*_row(entry))
+    show_table(table)
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

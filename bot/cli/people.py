@@ -159,11 +159,10 @@ def who_decides(
     """What may happen, who decides it, and what is wrong with that (mostly nothing)."""
     for name, own in deploys.items():
         ruling = policies.resolve("deploy", {"environment": name}, own)
-        changed = f", {settings.policy_file}" if ruling != own else ""
+        changed = f", {settings.policy_file}" if ruling.model_copy(update={"entry": ""}) != own else ""
         yield f"deploy to {name} ({settings.deploy_file}{changed})", *_said(people, ruling)
     for number, entry in enumerate(policies.entries, 1):
-        when = " and ".join(f"{key} is {' or '.join(values)}" for key, values in entry.when.items())
-        what = f"{' or '.join(entry.tool)}{f' where {when}' if when else ''} ({settings.policy_file}, entry {number})"
+        what = f"{entry.subject} ({settings.policy_file}, entry {number})"
         yield what, *_said_by_entry(people, policies, entry)
 
 

@@ -22,6 +22,7 @@ from bot.core.audit_record import (
     by,
     choice_of,
     closed,
+    entry_of,
     iso,
     opening,
     policy_of,
@@ -103,14 +104,19 @@ class _Moment:
         shown = preview_of(call.prepared.preview if call and call.prepared else None)
         one = self.before.requests.get(call.request_id or "") if call else None
         if one is None:
-            return shown
+            return {**shown, **self.unasked(call_id)}
         return Entry(
             facts=shown.get("facts", []),
             request=self.opened.get(one.request.id),
             requesters=closed(one.request.requesters),
             approved_by=closed(vote.by.id for vote in one.votes),
-            policy=policy_of(one.request.rule),
+            policy=policy_of(one.request),
         )
+
+    def unasked(self, call_id: CallId) -> Entry:
+        """The policy that decided a call without asking anybody."""
+        call = self._call(call_id)
+        return entry_of(call.prepared.ruling if call and call.prepared else None)
 
     def request(self, request_id: RequestId) -> Entry:
         """What a request is about, and how it stands now."""
@@ -128,7 +134,7 @@ class _Moment:
             digest=request.digest,
             title=shorten(request.preview.title, 150) if request.preview else "",
             requesters=closed(request.requesters),
-            policy=policy_of(request.rule),
+            policy=policy_of(request),
             approved_by=closed(vote.by.id for vote in one.votes),
         )
 
@@ -255,7 +261,8 @@ def _run(now: _Moment, event: _Run) -> Entry:
             phase = now.phase(event.call_id)
             rules = {"chosen": "arguments", "prepared": "policy"}
             why = shorten(event.why, 300) if phase == "prepared" else ""  # of the others, some repeat the model's words
-            return {**call, "what": "not_run", "rule": rules.get(phase, "approval"), "summary": why}
+            unasked = now.unasked(event.call_id) if phase == "prepared" else Entry()
+            return {**call, **unasked, "what": "not_run", "rule": rules.get(phase, "approval"), "summary": why}
         case e.ToolStarted():
             return {**call, **now.approval(event.call_id), "what": "started", "place": event.place}
         case e.ToolFinished():

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict, cast
 from bot.core.events import DecisionMade
 from bot.core.people import Actor
 from bot.core.redact import redact
-from bot.core.values import ApprovalRule, Preview, Request
+from bot.core.values import Preview, Request, Ruling
 from bot.core.wording import cut
 
 What = Literal[
@@ -35,7 +35,7 @@ class Who(TypedDict):
     name: str
 
 
-class Policy(TypedDict):
+class Policy(TypedDict, total=False):
     """The rule that a request stands under."""
 
     risk: str
@@ -44,6 +44,8 @@ class Policy(TypedDict):
     approvals: int
     four_eyes: bool
     channels: list[str]
+    entry: str
+    """Which entry of the policy file applied, and what that is about; left out where the tool's own rule did."""
 
 
 class Entry(TypedDict, total=False):
@@ -160,11 +162,12 @@ def by(actor: Actor) -> Entry:
     )
 
 
-def policy_of(rule: ApprovalRule | None) -> Policy | None:
-    """The rule, as far as it says who decides."""
+def policy_of(request: Request) -> Policy | None:
+    """The rule that a request stands under, as far as it says who decides."""
+    rule = request.rule
     if rule is None:
         return None
-    return Policy(
+    policy = Policy(
         risk=rule.risk,
         roles=closed(rule.roles),
         persons=closed(rule.persons),
@@ -172,6 +175,14 @@ def policy_of(rule: ApprovalRule | None) -> Policy | None:
         four_eyes=rule.four_eyes,
         channels=closed(rule.channels),
     )
+    if request.entry:
+        policy["entry"] = shorten(request.entry, 300)
+    return policy
+
+
+def entry_of(ruling: Ruling | None) -> Entry:
+    """The entry of the policy file that let a call run unasked, or refused it."""
+    return Entry(policy=Policy(entry=shorten(ruling.entry, 300))) if ruling and ruling.entry else Entry()
 
 
 def preview_of(preview: Preview | None) -> Entry:

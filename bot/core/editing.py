@@ -45,6 +45,18 @@ def arguments_from(proposed: Arguments, typed: Mapping[str, str], schema: type[B
         # Forms change line breaks and the blanks at the ends; what was left as it was offered stays as it was.
         if _plain(text) != _plain(_shown(_proposed(proposed, name, info))):
             wanted[name] = _read(_plain(text)[:MAX_TYPED], info)
+    return _checked(wanted, proposed, schema)
+
+
+def arguments_with(proposed: Arguments, changes: Arguments, schema: type[BaseModel]) -> Arguments:
+    """The arguments with some of them replaced, by a program. Raises ValueError with what is wrong with them."""
+    for name in changes:
+        if name not in schema.model_fields:
+            raise ValueError(f"there is no argument called {name[:60]}")
+    return _checked({**proposed, **changes}, proposed, schema)
+
+
+def _checked(wanted: Arguments, proposed: Arguments, schema: type[BaseModel]) -> Arguments:
     if wanted == dict(proposed):
         raise ValueError("nothing was changed")
     try:

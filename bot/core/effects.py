@@ -34,6 +34,7 @@ class RequestDraft:
     preview: Preview | None = None
     digest: str = ""
     rule: ApprovalRule | None = None
+    entry: str = ""
     requesters: tuple[str, ...] = ()
     life_seconds: int | None = 24 * 3600
     proposed: Arguments | None = None

@@ -96,6 +96,12 @@ class Policy(Frozen):
     """The name of the step that the path begins with."""
     wakes: StrictBool = False
 
+    @property
+    def subject(self) -> str:
+        """What it is about, for people: `rollback where environment is production`."""
+        when = " and ".join(f"{key} is {' or '.join(values)}" for key, values in self.when.items())
+        return f"{' or '.join(self.tool)}{f' where {when}' if when else ''}"
+
     def says(self, key: str) -> bool:
         """Whether the entry has this key."""
         return key in self.model_fields_set
@@ -122,8 +128,11 @@ class Policies:
 
     def resolve(self, tool: str, arguments: Arguments, ruling: Ruling) -> Ruling:
         """What holds for a call of which the tool itself says `ruling`: the first entry that matches decides."""
-        entry = next((one for one in self.entries if one.matches(tool, arguments)), None)
-        return self.applied(entry, tool, ruling) if entry else ruling
+        for number, entry in enumerate(self.entries, 1):
+            if entry.matches(tool, arguments):
+                said = self.applied(entry, tool, ruling)
+                return said if said is ruling else said.model_copy(update={"entry": f"{number}: {entry.subject}"})
+        return ruling
 
     def applied(self, entry: Policy, tool: str, ruling: Ruling) -> Ruling:
         """What this entry makes of what the tool itself says.

@@ -209,6 +209,7 @@ def _ruled(state: ThreadState, call: Call) -> x.Effect:
             preview=call.prepared.preview,
             digest=digest_of(state.thread_id, call),
             rule=ruling.rule.model_copy(update={"persons": tuple(dict.fromkeys((*ruling.rule.persons, *call.joined)))}),
+            entry=ruling.entry,
             requesters=state.steered_by,
             life_seconds=ruling.rule.life_seconds,
             context=call.talk,

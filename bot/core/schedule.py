@@ -57,16 +57,19 @@ def _of_request(request: Request, opened: datetime, end: datetime) -> tuple[Time
     return tuple(timers)
 
 
-def still_due(state: ThreadState, event: e.Event) -> bool:
-    """Whether the event of a timer would change anything; if not, the timer is dropped without a trace."""
+def still_due(state: ThreadState, event: e.Event, now: datetime) -> bool:
+    """Whether the event of a timer would change anything; if not, the timer is dropped without a trace.
+
+    Timers that came due while no worker ran fire together: then nobody is nudged about a request whose end has come.
+    """
     match event:
-        case (
-            e.RequestExpired(request_id=request_id)
-            | e.RequestReminded(request_id=request_id)
-            | e.EscalationDue(request_id=request_id)
-        ):
+        case e.RequestExpired(request_id=request_id):
             one = state.requests.get(request_id)
             return one is not None and one.status == "pending"
+        case e.RequestReminded(request_id=request_id) | e.EscalationDue(request_id=request_id):
+            one = state.requests.get(request_id)
+            over = one is not None and one.request.expires_at is not None and now >= one.request.expires_at
+            return one is not None and one.status == "pending" and not over
         case e.ModelRetryDue():
             return state.model_blocked
         case e.PostRetryDue(post_id=post_id):

@@ -106,6 +106,8 @@ class Ruling(Frozen):
     """Who decides, where the verdict is `approve`."""
     why: str = ""
     """What the model and the person are told, where the verdict is `refuse`."""
+    entry: str = ""
+    """Which entry of the policy file said so, and what that is about (AP16); empty: the tool itself."""
 
 
 def may_run() -> Ruling:
@@ -157,6 +159,8 @@ class Request(Frozen):
     digest: str = ""
     rule: ApprovalRule | None = None
     """Who may decide; None: anybody the bot knows."""
+    entry: str = ""
+    """The entry of the policy file that the rule comes from (`Ruling.entry`)."""
     deciders: tuple[Actor, ...] = ()
     """Who could decide when it was made, each with the address at which they are asked, if there is one; who may is
     looked up again at the decision (AP7)."""

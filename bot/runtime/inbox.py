@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from bot.core.agent import Agent
 from bot.core.decide import Attempt, judge
-from bot.core.editing import Field, arguments_from, fields_of
+from bot.core.editing import Field, arguments_from, arguments_with, fields_of
 from bot.core.events import (
     Cancelled,
     DecisionMade,
@@ -215,6 +215,13 @@ class Inbox:
         if found is None:
             raise ValueError("there is nothing to change here any more")
         return arguments_from(found[0], typed, found[1])
+
+    def changed(self, log: Log, request_id: RequestId, changes: Arguments) -> Arguments:
+        """As `edited`, with values instead of typed text: only those that change. Raises ValueError."""
+        found = self._proposed(log, request_id)
+        if found is None:
+            raise ValueError("there is nothing to change here any more")
+        return arguments_with(found[0], changes, found[1])
 
     def _proposed(self, log: Log, request_id: RequestId) -> tuple[Arguments, type[BaseModel]] | None:
         one, call = log.state.requests.get(request_id), log.state.call

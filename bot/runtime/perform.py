@@ -278,6 +278,7 @@ def _request(draft: x.RequestDraft, asked: Asked, asked_by: str, at: datetime) -
         preview=draft.preview,
         digest=draft.digest,
         rule=draft.rule,
+        entry=draft.entry,
         deciders=asked.deciders,
         copies=asked.copies,
         asked_by=asked_by,

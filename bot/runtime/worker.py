@@ -182,7 +182,7 @@ class Worker:
     async def _fire(self, timer: DueTimer) -> int:
         while True:
             log = await self._store.logs.load(timer.thread_id)
-            keep = timer.event is None or still_due(log.state, timer.event)
+            keep = timer.event is None or still_due(log.state, timer.event, self._clock.now())
             if await self._store.timers.fire(timer, keep=keep, expect=len(log)):
                 return 1
 

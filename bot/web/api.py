@@ -17,7 +17,7 @@ from bot.core.events import DecisionRefused, event_to_json
 from bot.core.log import Log
 from bot.core.people import Actor
 from bot.core.protocols import ThreadStore
-from bot.core.values import Conversation, ThreadId
+from bot.core.values import Conversation, RequestId, ThreadId
 from bot.runtime.inbox import Control, ConversationTaken, Inbox, ThreadFull, UnknownThread
 from bot.web.api_models import (
     ErrorOut,
@@ -40,6 +40,8 @@ _STATUS_OF_REFUSAL = {
     "card": 409,
     "kind": 422,
     "choice": 422,
+    "arguments": 422,
+    "channel": 403,
     "identity": 403,
     "role": 403,
     "external": 403,
@@ -160,19 +162,41 @@ async def add_message(desk: Desk, by: By, thread_id: ThreadId, body: MessageIn) 
 
 @router.post("/{thread_id}/requests/{request_id}/response")
 async def respond(desk: Desk, by: By, thread_id: ThreadId, request_id: str, body: ResponseIn) -> RequestOut:
-    """Answer a question, or decide an approval. 409: it is not pending. 422: it wants something else."""
+    """Answer a question, or decide an approval, ask about it first, or change its call.
+
+    409: it is not pending. 422: it wants something else. What was asked about or changed is `superseded`, and a new
+    request follows.
+    """
     log = await desk.log(thread_id)
     if (body.decision is None) == (body.answer is None):
-        raise Problem(422, "Send either a decision (approve, deny) or an answer.", log)
+        raise Problem(422, "Send either a decision (approve, deny, ask, edit) or an answer.", log)
     if request_id not in log.state.requests:
         raise Problem(404, "This thread has no such request.", log)
-    attempt = Attempt(
-        request_id, body.decision or "answer", by, text=body.reason if body.decision else body.answer or ""
-    )
-    log, event = await desk.inbox.decide(thread_id, attempt)
+    if (body.decision == "ask") != bool(body.question.strip()):
+        raise Problem(422, "A question goes with the decision `ask`, and only with it.", log)
+    if (body.decision == "edit") != bool(body.arguments):
+        raise Problem(422, "Arguments go with the decision `edit`, and only with it.", log)
+    log, event = await desk.inbox.decide(thread_id, _attempt(desk, log, request_id, by, body))
     if isinstance(event, DecisionRefused):
         raise Problem(_STATUS_OF_REFUSAL.get(event.rule, 409), event.why, log)
     return RequestOut.of(log.state.requests[request_id])
+
+
+def _attempt(desk: ApiDesk, log: Log, request_id: RequestId, by: Actor, body: ResponseIn) -> Attempt:
+    match body.decision:
+        case None:
+            return Attempt(request_id, "answer", by, text=body.answer or "")
+        case "ask":
+            return Attempt(request_id, "ask", by, text=body.question.strip())
+        case "edit":
+            try:
+                changed = desk.inbox.changed(log, request_id, body.arguments)
+            except ValueError as error:
+                why = f"That cannot be run: {error}. The request is as it was."
+                return Attempt(request_id, "edit", by, problem=("arguments", why))
+            return Attempt(request_id, "edit", by, arguments=changed)
+        case "approve" | "deny":
+            return Attempt(request_id, body.decision, by, text=body.reason)
 
 
 @router.post("/{thread_id}/pause")

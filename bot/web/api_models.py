@@ -58,8 +58,16 @@ class MessageIn(_In):
 class ResponseIn(_In):
     """Answer a question, or decide an approval."""
 
-    decision: Literal["approve", "deny"] | None = Field(default=None, description="For an approval.")
-    reason: str = Field(default="", max_length=1_000, description="For a denial; the agent reads it.")
+    decision: Literal["approve", "deny", "ask", "edit"] | None = Field(default=None, description="For an approval.")
+    reason: str = Field(default="", max_length=1_000, description="For `deny`; the agent reads it.")
+    question: str = Field(
+        default="", max_length=1_000, description="For `ask`: the agent answers, then the call is put to people again."
+    )
+    arguments: dict[str, Any] = Field(
+        default_factory=dict[str, Any],
+        description="For `edit`: the arguments to replace. The other ones stay as they were proposed, "
+        "as the event `tool_chosen` has them. The changed call is ruled on anew.",
+    )
     answer: Text | None = Field(default=None, max_length=10_000, description="For a question.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 BOT_SCOPES = (
@@ -11,6 +12,7 @@ BOT_SCOPES = (
     "im:history",  # direct messages
     "mpim:history",
     "chat:write",  # answers and cards
+    "commands",  # the slash command
 )
 BOT_EVENTS = ("app_mention", "message.channels", "message.groups", "message.im", "message.mpim")
 
@@ -20,9 +22,16 @@ def manifest(*, name: str = "Switchboard", public_url: str = "", socket_mode: bo
     address = f"{public_url.rstrip('/')}/slack/events"
     subscriptions: dict[str, Any] = {"bot_events": list(BOT_EVENTS)}
     interactivity: dict[str, Any] = {"is_enabled": True}
+    slash_command: dict[str, Any] = {
+        "command": f"/{command_name(name)}",
+        "description": "What waits for you, how things stand, who you are here",
+        "usage_hint": "help | pending | status | cancel ID | whoami",
+        "should_escape": False,
+    }
     if not socket_mode:
         subscriptions["request_url"] = address
         interactivity["request_url"] = address
+        slash_command["url"] = address
     return {
         "_metadata": {"major_version": 1, "minor_version": 1},
         "display_information": {
@@ -37,6 +46,7 @@ def manifest(*, name: str = "Switchboard", public_url: str = "", socket_mode: bo
                 "messages_tab_read_only_enabled": False,
             },
             "bot_user": {"display_name": name.lower(), "always_online": True},
+            "slash_commands": [slash_command],
         },
         "oauth_config": {"scopes": {"bot": list(BOT_SCOPES)}},
         "settings": {
@@ -47,3 +57,9 @@ def manifest(*, name: str = "Switchboard", public_url: str = "", socket_mode: bo
             "token_rotation_enabled": False,
         },
     }
+
+
+def command_name(name: str) -> str:
+    """The bot's name as a slash command takes it: lower-case letters, digits, hyphens and underscores, 31 at most."""
+    plain = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:31]
+    return plain or "switchboard"

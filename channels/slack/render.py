@@ -262,14 +262,14 @@ def ask_modal(place: Place, title: str) -> Block:
 def edit_modal(place: Place, title: str, fields: tuple[Field, ...]) -> Block:
     """The dialog that changes a call before it is approved (AP13)."""
     about = (
-        "This card closes, and what you changed is checked and put to the approvers anew. "
-        "Where four eyes are needed, somebody else than you has to approve it then."
+        "This card closes, and the changed call is checked and ruled on anew: it is put to those who may approve it, "
+        "runs, or is refused. Where four eyes are needed, somebody else than you has to approve it."
     )
     inputs = [
         _input(f"argument:{one.name}", one.name, initial=one.text, hint=one.about, optional=True, limit=_MAX_INPUT)
         for one in fields[:20]
     ]
-    return _modal(("edit", "Change it", "Put it anew"), place, f"*{_title_of(title)}*\n{about}", inputs)
+    return _modal(("edit", "Change it", "Change it"), place, f"*{_title_of(title)}*\n{about}", inputs)
 
 
 def _title_of(title: str) -> str:

@@ -163,6 +163,19 @@ async def test_an_auditor_reads_who_asked_decided_and_what_ran(desk: Desk) -> No
     assert f"{len(trail)} records: the chain holds." in done.output
 
 
+async def test_a_narrow_window_shows_every_word(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a table would have no room for what was decided, a record takes a few lines."""
+    await denied_in_slack(desk.found)
+    assert "of what, and how" in (await desk.bot("show", "--decisions")).output
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "70")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", (await desk.bot("show", "--decisions")).output).splitlines()
+    assert max(map(len, lines)) <= 70
+    (start,) = [number for number, line in enumerate(lines) if "decided" in line and "Lena Vogt" in line]
+    record = " ".join(" ".join(lines[start : start + 4]).split())
+    assert "slack-signature; deny; Deploy v1.3.1 to production; status denied" in record
+
+
 async def test_export_and_verify_know_their_file_and_print_the_head(desk: Desk) -> None:
     """Without a name it is a file in DATA_DIR; a second export adds nothing and prints the same head."""
     await denied_in_slack(desk.found)

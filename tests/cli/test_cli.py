@@ -168,6 +168,9 @@ def test_the_manifest_for_http_names_the_address(bot: Shell, monkeypatch: pytest
     assert manifest["oauth_config"]["scopes"]["bot"] == list(BOT_SCOPES)
     assert {"app_mentions:read", "chat:write", "channels:history", "im:history"} <= set(BOT_SCOPES)
     assert manifest["display_information"]["name"] == "Deployer"
+    (command,) = manifest["features"]["slash_commands"]
+    assert (command["command"], command["url"]) == ("/deployer", "https://bot.example.com/slack/events")
+    assert "commands" in BOT_SCOPES
 
 
 def test_the_manifest_for_socket_mode_needs_no_address(bot: Shell) -> None:

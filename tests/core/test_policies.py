@@ -120,10 +120,11 @@ def test_what_the_tool_refuses_stays_refused() -> None:
 
 
 def test_a_call_can_be_let_run_or_refused() -> None:
-    """`run` asks nobody; `refuse` tells why."""
-    assert policies({"verdict": "run"}).resolve("deploy", PRODUCTION, OWN) == may_run()
+    """`run` asks nobody; `refuse` tells why. Each says which entry it was (AP16)."""
+    ran = policies({"verdict": "run"}).resolve("deploy", PRODUCTION, OWN)
+    assert (ran.verdict, ran.rule, ran.entry) == ("run", None, "1: deploy")
     refused = policies({"verdict": "refuse", "why": "Not today."}).resolve("deploy", PRODUCTION, OWN)
-    assert refused == must_not_run("Not today.")
+    assert (refused.verdict, refused.why, refused.entry) == ("refuse", "Not today.", "1: deploy")
     assert policies({"verdict": "refuse"}).resolve("deploy", PRODUCTION, may_run()).why
 
 
@@ -131,7 +132,22 @@ def test_high_risk_does_not_run_unasked() -> None:
     """AP9: letting run what the tool calls high risk takes a lower risk, written down."""
     high = needs_approval(ApprovalRule(risk="high", roles=("approver",)))
     assert policies({"verdict": "run"}).resolve("deploy", PRODUCTION, high) == high
-    assert policies({"verdict": "run", "risk": "low"}).resolve("deploy", PRODUCTION, high) == may_run()
+    assert policies({"verdict": "run", "risk": "low"}).resolve("deploy", PRODUCTION, high).verdict == "run"
+
+
+def test_a_ruling_says_which_entry_it_comes_from() -> None:
+    """AP16: the number of the entry and what it is about; where the tool's own rule holds, nothing."""
+    found = policies(
+        {"tool": "rollback", "approvals": 2},
+        {"tool": ["deploy", "roll*"], "when": {"environment": ["production", "live"]}, "approvals": 3},
+    )
+    assert (
+        found.resolve("deploy", PRODUCTION, OWN).entry == "2: deploy or roll* where environment is production or live"
+    )
+    assert found.resolve("rollback", PRODUCTION, OWN).entry == "1: rollback"
+    assert found.resolve("restart", PRODUCTION, OWN) == OWN
+    no = must_not_run("Ana may not deploy.")
+    assert found.resolve("deploy", PRODUCTION, no) == no
 
 
 def test_a_tool_that_runs_by_itself_can_be_put_before_people() -> None:

@@ -46,6 +46,23 @@ async def test_each_reminder_comes_once_with_three_workers_and_over_a_restart(re
         assert len([text for text in await found.sms("nia", 3) if text.body.startswith("Reminder.")]) == 2
 
 
+async def test_after_an_outage_longer_than_its_life_a_request_ends_without_a_nudge(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """AP4, AP11: reminders and steps that came due together with the end reach nobody; "timed out" does."""
+    policy = 'life = "1h"\nescalation = "more"\n[escalations.more]\npersons = ["ana"]\nafter = "60%"\n'
+    async with office(redis_url, tmp_path, policy) as found:
+        asked, _ = await waiting(found)
+        await found.stop_workers()
+        found.clock.advance(hours=3)
+        await found.start_worker()
+        log = await found.settled(asked, lambda log: log.state.status == "finished" and is_sent(log))
+        assert kinds(log, "request_expired") == 1
+        assert kinds(log, "request_reminded") == kinds(log, "request_escalated") == 0
+        assert nudges(found, asked) == []
+        assert not [mail for mail in found.mail.inbox(OMAR) if mail.subject.startswith("Reminder")]
+
+
 async def test_only_who_has_not_voted_is_reminded(redis_url: str, tmp_path: Path) -> None:
     """AP6, AP11: two of three are needed; Lena, the only approver in Slack, has voted, so the thread stays quiet."""
     async with office(redis_url, tmp_path, "approvals = 2\n") as found:

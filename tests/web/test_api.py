@@ -323,6 +323,62 @@ async def test_a_denial_carries_its_reason(on_bench: Bench, ci: Api, lena: Api) 
     assert len(on_bench.releases()) == 1
 
 
+async def test_an_approver_asks_first_and_approves_then(on_bench: Bench, ci: Api, lena: Api) -> None:
+    """AP13: over the API too; the first request is superseded, and the second one has the question on it."""
+    thread_id = await ci.launch()
+    first = await ci.pending(thread_id)
+    where = f"/{thread_id}/requests/{first['id']}/response"
+    asked = await lena.post(where, 200, {"decision": "ask", "question": " Is there a migration in it? "})
+    assert asked["status"] == "superseded"
+    await ci.settled(thread_id, lambda log: [one for one in log.state.pending if one.request.id != first["id"]])
+    second = await ci.pending(thread_id)
+    assert second["digest"] == first["digest"]
+    await lena.post(where, 409, {"decision": "approve"})
+    await lena.post(f"/{thread_id}/requests/{second['id']}/response", 200, {"decision": "approve"})
+    await ci.finished(thread_id)
+    assert len(on_bench.releases()) == 2
+
+
+async def test_an_approver_changes_the_call(on_bench: Bench, ci: Api, lena: Api) -> None:
+    """AP13: only what is given changes; a mistake changes nothing; whoever changed it does not approve it."""
+    thread_id = await ci.launch()
+    first = await ci.pending(thread_id)
+    where = f"/{thread_id}/requests/{first['id']}/response"
+    for arguments, why in (({"speed": 9}, "no argument called speed"), ({"reference": 7}, "reference: ")):
+        refused = await lena.post(where, 422, {"decision": "edit", "arguments": arguments})
+        assert why in refused["error"]
+    changed = await lena.post(where, 200, {"decision": "edit", "arguments": {"reference": "v1.3.2"}})
+    assert changed["status"] == "superseded"
+    log = await ci.settled(thread_id, lambda log: [one for one in log.state.pending if one.request.id != first["id"]])
+    (again,) = log.state.pending
+    assert "v1.3.2 to production" in again.request.prompt
+    assert again.request.proposed
+    assert again.request.proposed["reference"] == "v1.4.0"
+    assert again.request.edited_by == "Lena Vogt"
+    refused = await lena.post(f"/{thread_id}/requests/{again.request.id}/response", 403, {"decision": "approve"})
+    assert "somebody else has to approve it" in refused["error"]
+    assert len(on_bench.releases()) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"decision": "ask"},
+        {"decision": "ask", "question": "  "},
+        {"decision": "approve", "question": "Really?"},
+        {"decision": "edit"},
+        {"decision": "approve", "arguments": {"reference": "v1.3.2"}},
+    ],
+)
+async def test_a_decision_that_says_two_things_is_told_so(ci: Api, lena: Api, body: Json) -> None:
+    """AP4: what is ambiguous decides nothing."""
+    thread_id = await ci.launch()
+    request = await ci.pending(thread_id)
+    refused = await lena.post(f"/{thread_id}/requests/{request['id']}/response", 422, body)
+    assert "with the decision" in refused["error"]
+    assert (await ci.pending(thread_id))["id"] == request["id"]
+
+
 async def test_a_question_is_answered(ci: Api, lena: Api) -> None:
     """An answer to a choice has to be one of the choices."""
     thread_id = await ci.launch("deploy v1.4.0")
@@ -368,7 +424,7 @@ async def test_a_response_is_a_decision_or_an_answer(ci: Api, lena: Api) -> None
     bodies: tuple[Json, ...] = ({}, {"decision": "approve", "answer": "yes"}, {"decision": None, "answer": None})
     for body in bodies:
         refused = await lena.post(f"/{thread_id}/requests/{request['id']}/response", 422, body)
-        assert "either a decision (approve, deny) or an answer" in refused["error"]
+        assert "either a decision (approve, deny, ask, edit) or an answer" in refused["error"]
 
 
 async def test_an_approval_takes_no_answer_and_a_question_no_decision(ci: Api, lena: Api) -> None:
