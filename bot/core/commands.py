@@ -18,10 +18,10 @@ from bot.core.events import DecisionMade
 from bot.core.hearing import takes_part
 from bot.core.log import Log
 from bot.core.people import ADDRESS_KEYS, Actor, People
-from bot.core.standing import ago, deciders, duration, one_line, short, standing, subject, title
+from bot.core.standing import ago, deciders, duration, short, standing, subject, title
 from bot.core.state import RequestState
 from bot.core.values import RequestId, ThreadId
-from bot.core.wording import cut, normalise, plural
+from bot.core.wording import cut, normalise, one_line, plural
 
 Name = Literal["help", "pending", "status", "cancel", "whoami"]
 _NAMES: frozenset[str] = frozenset(("help", "pending", "status", "cancel", "whoami"))

@@ -14,7 +14,7 @@ from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.people import Actor, Address, People
 from bot.core.state import RequestCard, RequestState, ThreadState, receipt_key
 from bot.core.values import ApprovalRule, Arguments, RequestId
-from bot.core.wording import plural
+from bot.core.wording import cut, plural
 
 Verdict = Literal["approve", "deny", "answer", "edit", "ask", "unclear"]
 _WAYS = {"slack": "Slack", "email": "mail", "sms": "text message", "api": "the API"}
@@ -91,7 +91,8 @@ def what_became_of(one: RequestState) -> str:
     if one.status == "expired":
         return f"This timed out{at}. That changed nothing; ask again if it is still wanted."
     if one.status == "superseded":
-        return "This was withdrawn, because the plan changed. That changed nothing; a newer card may be below."
+        why = f": {cut(one.text, 150).rstrip('. ')}" if one.text else ", because the plan changed"
+        return f"This was withdrawn{at}{why}. That changed nothing; a newer request may have followed."
     return f"This was already {one.status}{by}{at}. That changed nothing."
 
 
@@ -136,7 +137,7 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
         return "external", f"Members of another organisation cannot approve. {_who_may(one, people)}"
     if request.rule.four_eyes and (barred := _four_eyes(one, by, people)):
         return barred
-    if any(vote.by.id == by.id for vote in one.votes):
+    if one.has_vote_of(by.id, by.address, *_addresses(by, people)):
         missing = request.rule.approvals - len(one.votes)
         return "twice", f"You have approved this already; it needs {plural(missing, 'more person')}."
     return None
@@ -170,7 +171,7 @@ def _addresses(by: Actor, people: People) -> tuple[Address, ...]:
 
 def _four_eyes(one: RequestState, by: Actor, people: People) -> tuple[str, str] | None:
     request = one.request
-    if by.id in request.requesters:
+    if {by.id, f"api:{by.id}"} & set(request.requesters):  # a key that was theirs by its name is theirs
         part = "asked for this" if by.id == request.requesters[0] else "had a say in this thread"
         return "four_eyes", f"You {part}, so somebody else has to approve it. {_who_may(one, people)}"
     if not request.requesters or not all(_is_known(one, people) for one in request.requesters):

@@ -39,6 +39,7 @@ class RequestDraft:
     life_seconds: int | None = 24 * 3600
     proposed: Arguments | None = None
     edited_by: str = ""
+    steps_due: int = 0
 
 
 @dataclass(frozen=True)

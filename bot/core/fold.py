@@ -15,10 +15,10 @@ from bot.core import events as e
 from bot.core import requests as r
 from bot.core.builtins import ANSWER, WAIT
 from bot.core.faces import is_settled
-from bot.core.people import Address
+from bot.core.people import ADDRESS_KEYS, Address
 from bot.core.state import Activity, ActivityCard, Call, Post, RequestCard, Say, ThreadState, Whisper, receipt_key
 from bot.core.values import ThreadId
-from bot.core.wording import is_bare_decision
+from bot.core.wording import is_bare_decision, one_line
 
 
 def fold(thread_id: ThreadId, log: Iterable[e.Event]) -> ThreadState:
@@ -75,7 +75,7 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
         case e.HandedOff():
             return state.but(call=None, agent=event.agent, heard=state.seq, failures={})
         case e.RunFinished():
-            left = r.withdrawn(state, "cancelled", "the run ended before it ran")
+            left = r.withdrawn(state, "cancelled", "the run ended before it ran", event.at)
             done = left.but(idle=False, run="finished", stop_reason="", seen=state.seq)
             return say(done, event.message, tone="answer" if event.by_model else "notice")
         case e.Paused():
@@ -99,11 +99,12 @@ def say(state: ThreadState, text: str, *, tone: str = "notice") -> ThreadState:
     return state.with_post(post) if state.conversation else state
 
 
-def whisper(state: ThreadState, address: str, text: str) -> ThreadState:
-    """One person is to be told something."""
+def whisper(state: ThreadState, address: str, text: str, *, known: bool = False) -> ThreadState:
+    """One person is to be told something, where they take part or were asked, or anywhere if they are known."""
     channel = address.partition(":")[0]
     here = state.conversation is not None and state.conversation.channel == channel
-    if not here and address not in state.reached:
+    elsewhere = address in state.reached or (known and channel in ADDRESS_KEYS.values())
+    if not here and not (elsewhere and state.conversation):
         return state
     return state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=Whisper(address, text)))
 
@@ -132,7 +133,8 @@ def _refused(state: ThreadState, event: e.DecisionRefused) -> ThreadState:
         return state
     state = _trailed(state, event.by.address, event.trail)
     key = receipt_key(event.by.address, event.request_id)
-    return whisper(state.but(told={**state.told, key: event.at}), event.by.address, event.why)
+    told = state.but(told={**state.told, key: event.at})
+    return whisper(told, event.by.address, event.why, known=event.by.kind == "person")
 
 
 def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
@@ -196,9 +198,7 @@ def _chosen(state: ThreadState, event: e.ToolChosen) -> ThreadState:
     kept = _kept_call(state, event)
     if kept:
         return kept
-    if state.call and state.call.asked_back_by:  # the question changed the plan: whoever asked it has shaped it (AP7)
-        state = r.steered_by_id(state, state.call.asked_back_by)
-    dropped = r.superseded(state)
+    dropped = r.superseded(state, event.at)
     call = Call(id=f"{state.thread_id}:{state.seq}:0", tool=event.tool, arguments=event.arguments)
     return dropped.but(call=call, seen=event.saw, idle=False)
 
@@ -211,10 +211,11 @@ def _kept_call(state: ThreadState, event: e.ToolChosen) -> ThreadState | None:
     if call.phase != "asked_back":
         return state.but(seen=event.saw) if event.tool == WAIT else None
     answer = event.arguments.get("answer") if event.tool == ANSWER else None
-    talk = f"{call.talk}\nThe agent answers: {answer}" if isinstance(answer, str) else call.talk
+    # In one line: on the card, nothing of it can pose as a line of somebody else (AP14).
+    talk = f"{call.talk}\nThe agent answers: {one_line(answer)}" if isinstance(answer, str) else call.talk
     again = Call(
         id=call.id, tool=call.tool, arguments=call.arguments, proposed=call.proposed, edited_by=call.edited_by,
-        talk=talk, asked_back_by=call.asked_back_by, joined=call.joined,
+        talk=talk, escalated=call.escalated,
     )  # fmt: skip
     return state.but(call=again, seen=event.saw)
 
@@ -279,7 +280,7 @@ def _cancelled(state: ThreadState, event: e.Cancelled) -> ThreadState:
     if state.run in {"empty", "finished", "cancelled"}:
         return state
     running = state.call is not None and state.call.phase in {"started", "in_doubt"}
-    left = r.withdrawn(state, "cancelled", f"cancelled by {event.by.name}")
+    left = r.withdrawn(state, "cancelled", f"cancelled by {event.by.name}", event.at, event.by)
     left = left.but(run="cancelled", idle=False, paused=False, model_blocked=False)
     tail = "What is running now is left to finish; nothing further runs." if running else "Nothing further runs."
     return say(left, f"Cancelled by {event.by.name}. {tail}")

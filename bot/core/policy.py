@@ -208,13 +208,14 @@ def _ruled(state: ThreadState, call: Call) -> x.Effect:
             prompt=call.prepared.preview.title,
             preview=call.prepared.preview,
             digest=digest_of(state.thread_id, call),
-            rule=ruling.rule.model_copy(update={"persons": tuple(dict.fromkeys((*ruling.rule.persons, *call.joined)))}),
+            rule=ruling.rule,
             entry=ruling.entry,
             requesters=state.steered_by,
             life_seconds=ruling.rule.life_seconds,
             context=call.talk,
             proposed=call.proposed,
             edited_by=call.edited_by,
+            steps_due=len(call.escalated) if ruling.rule.escalation[: len(call.escalated)] == call.escalated else 0,
         )
     )
 

@@ -6,6 +6,7 @@ A final state is final (AP1): nothing here moves a request out of one.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from bot.core import events as e
 from bot.core.builtins import STOP
@@ -23,7 +24,7 @@ from bot.core.state import (
     Vote,
 )
 from bot.core.values import Artifact, CallId
-from bot.core.wording import NO_WORDS, normalise
+from bot.core.wording import NO_WORDS, normalise, one_line
 
 
 def open_question(state: ThreadState) -> RequestState | None:
@@ -46,7 +47,7 @@ def doubtful(state: ThreadState) -> bool:
 def opened(state: ThreadState, event: e.RequestOpened) -> ThreadState:
     """A request waits, and its card is to be shown."""
     request = event.request
-    state = state.with_request(RequestState(request, copies=request.copies))
+    state = state.with_request(RequestState(request, copies=request.copies, escalations_due=request.steps_due))
     if state.conversation:
         state = state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=RequestCard(request.id)))
         for n, address in enumerate(request.copies, 1):
@@ -73,7 +74,7 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
         if event.text:  # what comes next answers to the reason: whoever gave it has shaped it (AP7)
             state = steered(state, event.by)
         return _call_dropped(_closed(state, settled), one, f"denied by {event.by.name}").but(heard=state.seq)
-    if event.digest != one.request.digest or any(vote.by.id == event.by.id for vote in one.votes):
+    if event.digest != one.request.digest or one.has_vote_of(event.by.id, event.by.address):
         return state
     votes = (*one.votes, Vote(event.by, event.at))
     needed = one.request.rule.approvals if one.request.rule else 1
@@ -89,27 +90,26 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
 
 def _put_anew(state: ThreadState, one: RequestState, event: e.DecisionMade) -> ThreadState:
     """An approver changed the call, or asked about it: this request is over, and the call will need another one."""
-    text = f"{event.by.name} changed it" if event.verdict == "edit" else f"{event.by.name} asks: {event.text}"
+    name = one_line(event.by.name)
+    text = f"{name} changed it" if event.verdict == "edit" else f"{name} asks: {one_line(event.text)}"
     state = _closed(state, replace(one, status="superseded", decided_by=event.by, decided_at=event.at, text=text))
+    if event.verdict == "ask":
+        state = state.but(asked_by=(*state.asked_by, event.by.id))
     call = state.call
     if call is None or call.id != one.request.call_id or call.phase != "waiting":
         return state
     if event.verdict == "ask":
+        steps = one.request.rule.escalation[: one.escalated] if one.request.rule else ()
         talk = f"{call.talk}\n{text}".strip()
-        asked = replace(
-            call, phase="asked_back", request_id=None, talk=talk, asked_back_by=event.by.id, joined=_joined(call, one)
-        )
+        asked = replace(call, phase="asked_back", request_id=None, talk=talk, escalated=steps)
         return state.but(call=asked, heard=state.seq)
+    editors = dict.fromkeys((*filter(None, call.edited_by.split(" and ")), name))
     edited = Call(
         id=call.id, tool=call.tool, arguments=event.arguments or {}, proposed=call.proposed or call.arguments,
-        edited_by=event.by.name, talk=call.talk, joined=_joined(call, one),
+        edited_by=" and ".join(editors), talk=call.talk,
     )  # fmt: skip
     # Whoever changed it has shaped it: under four eyes somebody else approves it.
     return steered(state, event.by).but(call=edited)
-
-
-def _joined(call: Call, one: RequestState) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*call.joined, *(actor.id for actor in one.joined))))
 
 
 def reminded(state: ThreadState, event: e.RequestReminded) -> ThreadState:
@@ -196,16 +196,20 @@ def expired(state: ThreadState, event: e.RequestExpired) -> ThreadState:
     return state.but(stop_reason="Nobody answered, so I stopped here.")
 
 
-def superseded(state: ThreadState) -> ThreadState:
-    """The model chose something else: what waited for a person waits no more."""
-    return withdrawn(state, "superseded", "the plan changed before it ran")
+def superseded(state: ThreadState, at: datetime) -> ThreadState:
+    """The model chose something else: what waited for a person waits no more, and whoever asked about it shaped it."""
+    for actor_id in state.asked_by:
+        state = steered_by_id(state, actor_id)
+    return withdrawn(state.but(asked_by=()), "superseded", "the plan changed before it ran", at)
 
 
-def withdrawn(state: ThreadState, status: RequestStatus, why: str) -> ThreadState:
+def withdrawn(
+    state: ThreadState, status: RequestStatus, why: str, at: datetime, by: Actor | None = None
+) -> ThreadState:
     """Every pending request ends in `status`, and the call in hand, unless it runs, is put aside."""
     for one in state.pending:
         if one.request.purpose != "in_doubt":
-            state = _closed(state, replace(one, status=status))
+            state = _closed(state, replace(one, status=status, decided_by=by, decided_at=at))
     call = state.call
     if call is None or call.phase in {"started", "in_doubt"}:
         return state

@@ -50,6 +50,8 @@ def _of_request(request: Request, opened: datetime, end: datetime) -> tuple[Time
             Timer(f"remind:{request.id}:{share:g}", at, e.RequestReminded(at=at, request_id=request.id, share=share))
         )
     for step, one in enumerate(rule.escalation if rule else ()):
+        if step < request.steps_due:
+            continue
         at = opened + life * one.after
         timers.append(
             Timer(f"escalate:{request.id}:{step}", at, e.EscalationDue(at=at, request_id=request.id, step=step))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime, timedelta
 
 from bot.core.events import Cancelled, MessageReceived, Paused, RequestOpened, ToolStarted, WaitStarted
 from bot.core.log import Log
 from bot.core.state import RequestState
 from bot.core.values import ThreadId
-from bot.core.wording import cut, plural
+from bot.core.wording import cut, one_line, plural
 
 _SHORT_ID = 9
 _MOST_NAMES = 5
@@ -107,9 +106,3 @@ def duration(left: timedelta) -> str:
 def short(thread_id: ThreadId) -> str:
     """As much of a thread's id as people are shown and need to write."""
     return thread_id[:_SHORT_ID]
-
-
-def one_line(text: str) -> str:
-    """The text in one line, without what could pose as a line of ours, or run backwards over one."""
-    kept = "".join(" " if one in "\n\r\t" else one for one in text[:5_000])
-    return " ".join("".join(one for one in kept if unicodedata.category(one) not in {"Cc", "Cf", "Cs"}).split())

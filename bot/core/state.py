@@ -13,6 +13,7 @@ from bot.core.values import (
     Artifact,
     CallId,
     Conversation,
+    EscalationStep,
     PostId,
     Prepared,
     Request,
@@ -44,10 +45,9 @@ class Call:
     edited_by: str = ""
     talk: str = ""
     """What an approver asked about it, and what the agent answered."""
-    joined: tuple[str, ...] = ()
-    """Ids of persons whom an escalation brought in: they are asked again when the request is made anew."""
-    asked_back_by: str = ""
-    """The id of whoever asked: they shape what comes, should the agent change its mind over it."""
+    escalated: tuple[EscalationStep, ...] = ()
+    """The steps that were taken before somebody asked about it. The request that follows takes them at once, if its own
+    escalation begins with the same ones."""
 
     @property
     def exact_arguments(self) -> Arguments:
@@ -82,6 +82,10 @@ class RequestState:
     """Whom they brought in."""
     copies: tuple[Address, ...] = ()
     """Every address outside of the conversation that was asked."""
+
+    def has_vote_of(self, person: str, *addresses: Address) -> bool:
+        """Whether this person has approved, or somebody at one of these addresses: a new id is no second person."""
+        return any(vote.by.id == person or vote.by.address in addresses for vote in self.votes)
 
     @property
     def roles(self) -> frozenset[RoleName]:
@@ -199,6 +203,8 @@ class ThreadState:
     """Who started the current run."""
     steered_by: tuple[str, ...] = ()
     """Ids of everybody whose words the model was shown: they shaped what it chooses, in later runs too (AP7)."""
+    asked_by: tuple[str, ...] = ()
+    """Ids of approvers whose questions the model was shown: they join `steered_by` once it proposes something else."""
     run: RunStatus = "empty"
     paused: bool = False
 

@@ -173,5 +173,7 @@ class Request(Frozen):
     proposed: Arguments | None = None
     """What the model had proposed, where a person changed it (AP13)."""
     edited_by: str = ""
-    """The name of whoever changed it."""
+    """The names of whoever changed it."""
+    steps_due: int = 0
+    """Steps of the escalation that are taken at once, because they were taken before somebody asked about the call."""
     expires_at: datetime | None = None

@@ -8,7 +8,7 @@ from typing import Literal
 from bot.core.people import Actor, Address
 from bot.core.state import Activity, ActivityCard, Post, Reminder, RequestCard, RequestState, Say, ThreadState, Whisper
 from bot.core.values import AnswerFormat, Artifact, Fact, Request, RequestId, Risk
-from bot.core.wording import cut, plural
+from bot.core.wording import cut, one_line, plural
 
 Mood = Literal["open", "good", "bad", "quiet", "busy"]
 
@@ -144,6 +144,7 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
     when = f", {one.decided_at:%H:%M} UTC" if one.decided_at else ""
     approval = one.request.kind == "approval"
     not_run = " It was not run." if approval else ""
+    said = one_line(one.text)  # in one line, so that nothing of it can pose as a line of ours
     match one.status:
         case "pending":
             needed = one.request.rule.approvals if one.request.rule else 1
@@ -153,22 +154,22 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
             return f"{len(one.votes)} of {plural(needed, 'approval')}{given}", "open"
         case "approved":
             names = " and ".join(vote.by.name for vote in one.votes) or who
-            said = f"Approved by {names}{when}."
+            approved = f"Approved by {names}{when}."
             outcome, mood = _activity_status(activity) if activity else ("", "good")
-            return f"{said} {outcome}".strip(), mood
+            return f"{approved} {outcome}".strip(), mood
         case "denied":
-            reason = f": “{one.text.rstrip('. ')}”" if one.text else ", without a reason"
+            reason = f": “{said.rstrip('. ')}”" if said else ", without a reason"
             return f"Denied by {who}{when}{reason}. It was not run.", "bad"
         case "answered":
-            return f"{who} answered{when}: “{one.text}”", "good"
+            return f"{who} answered{when}: “{said}”", "good"
         case "expired":
             return f"Timed out: nobody {'decided' if approval else 'answered'}.{not_run}", "quiet"
         case "cancelled":
             by = f" by {one.decided_by.name}" if one.decided_by else ""
-            reason = f": “{one.text}”" if one.text else ""
+            reason = f": “{said}”" if said else ""
             return f"{'Withdrawn' if by else 'Cancelled'}{by}{reason}.{not_run}", "quiet"
         case "superseded":
-            return f"Withdrawn: {one.text or 'the plan changed'}.{not_run}", "quiet"
+            return f"Withdrawn: {said or 'the plan changed'}.{not_run}", "quiet"
 
 
 def _activity_status(activity: Activity) -> tuple[str, Mood]:

@@ -57,6 +57,12 @@ def is_bare_decision(text: str) -> bool:
     return words in YES_WORDS or words in NO_WORDS or words in SHIP_IT or text.strip() in SHIP_IT
 
 
+def one_line(text: str) -> str:
+    """The text in one line, without what could pose as a line of ours, or run backwards over one."""
+    kept = "".join(" " if one in "\n\r\t" else one for one in text[:5_000])
+    return " ".join("".join(one for one in kept if unicodedata.category(one) not in {"Cc", "Cf", "Cs"}).split())
+
+
 def readable(text: str) -> str:
     """Without the characters that nobody sees and that change what is read: controls and direction marks."""
     return "".join(one for one in text if one in "\n\t" or unicodedata.category(one) not in {"Cc", "Cf", "Cs", "Co"})

@@ -285,6 +285,7 @@ def _request(draft: x.RequestDraft, asked: Asked, asked_by: str, at: datetime) -
         requesters=draft.requesters,
         proposed=draft.proposed,
         edited_by=draft.edited_by,
+        steps_due=draft.steps_due,
         expires_at=expires_at,
     )
 

@@ -136,8 +136,8 @@ def _card(view: CardView, full_text_url: str, artifact_url: str) -> SlackPost:
         blocks.append(_section(f"*{room.fit(escape(title), 2_000)}*"))
     else:
         blocks.append({"type": "header", "text": _plain(cut(title, MAX_HEADER))})
-    if view.context and (context := room.fit(escape(view.context), MAX_SECTION)):
-        blocks.append(_section(context))
+    if (context := room.fit(clean(view.context), MAX_SECTION)).strip():
+        blocks.append({"type": "section", "text": _plain(context)})  # what people and models wrote marks nothing up
     blocks += _facts(view, room)
     warnings = (room.fit(escape(warning), 400) for warning in room.first(view.warnings, 5))
     blocks += [_section(f":warning: *{warning}*") for warning in warnings if warning]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from support import Bench, bench
 
+from bot.core.agent import Agent
 from bot.core.audit import entries_of
 from bot.core.audit_record import Entry, Fingerprints
-from bot.core.events import DecisionMade, DecisionRefused, RequestOpened, event_to_json
+from bot.core.events import DecisionMade, DecisionRefused, Event, RequestOpened, event_to_json
 from bot.core.faces import needs_delivery
 from bot.core.log import Log
-from bot.core.values import Request
+from bot.core.protocols import Choice
+from bot.core.values import Arguments, Request, Usage
+from bot.runtime.scripted import ScriptedModel
 from channels.slack.simulator import Message
 
 PEOPLE = """
@@ -98,3 +101,41 @@ def audited(log: Log) -> list[Entry]:
     lines = (event_to_json(event).encode() for event in log.events)
     entries = (one.entry for one in entries_of(log.thread_id, lines, Fingerprints(b"a key of the tests")))
     return [entry for entry in entries if entry.get("what") == "refused"]
+
+
+class Directed(ScriptedModel):
+    """The sample's script, but for what these turns say instead: each gets the log and gives a call, or nothing."""
+
+    def __init__(self, *turns: Callable[[Log], tuple[str, Arguments] | None]) -> None:
+        self._turns = turns
+
+    async def choose(self, agent: Agent, log: Log) -> Choice:
+        """What the first turn that has something to say wants, else what the script does."""
+        for turn in self._turns:
+            if agent.name == "deploy" and (call := turn(log)):
+                return Choice(tool=call[0], arguments=call[1], usage=Usage(model="directed"))
+        return await super().choose(agent, log)
+
+
+def newest(log: Log) -> Event:
+    """The event that the model has to answer to."""
+    return log.events[log.state.heard - 1]
+
+
+async def nth_card(found: Bench, asked: Message, number: int) -> Message:
+    """The card of the request of this number, from 1, once everybody was asked."""
+    await found.settled(asked, lambda log: len(requests(log)) == number and log.state.pending and is_sent(log))
+    return await found.card(asked)
+
+
+async def asks(found: Bench, person: str, card: Message, question: str) -> None:
+    """Somebody asks first, with Slack's dialog."""
+    await found.slack.click(person, card, "ask")
+    await found.slack.submit(person, found.slack.views(person)[-1], {"question": {"text": question}})
+
+
+async def changes(found: Bench, person: str, card: Message, **arguments: str) -> None:
+    """Somebody changes the call, with Slack's dialog."""
+    await found.slack.click(person, card, "edit")
+    typed = {f"argument:{name}": {"text": text} for name, text in arguments.items()}
+    await found.slack.submit(person, found.slack.views(person)[-1], typed)

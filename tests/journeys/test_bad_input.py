@@ -166,11 +166,11 @@ async def test_every_way_to_decide_the_old_arguments_is_dead(redis_url: str, tmp
         await found.settled(asked, lambda log: len(requests(log)) == 2 and is_sent(log))
 
         await found.slack.click("lena", card, "approve")
-        assert "withdrawn, because the plan changed" in await told(found, "lena")
+        assert ": Omar Haddad changed it" in await told(found, "lena")
         await found.twilio.text(NIA, f"YES {code_in(text.body)}")
         page = await found.http.post(nias, data={"verdict": "approve"})
         assert page.status_code == 409
-        assert "withdrawn, because the plan changed" in page.text
+        assert ": Omar Haddad changed it" in page.text
         await found.mail.write(OMAR, "", "", "APPROVE", in_reply_to=mail)
         await found.mail.queue.until_empty()
         assert "<button" not in (await found.http.get(omars)).text
@@ -182,7 +182,7 @@ async def test_every_way_to_decide_the_old_arguments_is_dead(redis_url: str, tmp
         assert made(log) == [("omar", "edit")]
         assert [one.status for one in log.state.requests.values()] == ["superseded", "pending"]
         assert len({one.digest for one in requests(log)}) == 2
-        assert "withdrawn, because the plan changed" in found.mail.inbox(OMAR)[-1].text
+        assert ": Omar Haddad changed it" in found.mail.inbox(OMAR)[-1].text
         assert len(found.releases()) == 1
 
         newer = [one for one in await found.sms("nia", 4) if one.body.startswith("Approve?")][-1]

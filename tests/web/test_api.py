@@ -457,7 +457,7 @@ async def test_what_is_no_longer_pending_is_409_with_what_is(ci: Api, lena: Api)
     await ci.post(f"/{thread_id}/messages", 202, {"message": "deploy v1.3.1 to production"})
     await ci.settled(thread_id, lambda log: log.state.pending and log.state.pending[0].request.id != old["id"])
     refused = await lena.post(f"/{thread_id}/requests/{old['id']}/response", 409, {"decision": "approve"})
-    assert "withdrawn, because the plan changed" in refused["error"]
+    assert "because the plan changed" in refused["error"]
     assert [one["prompt"] for one in refused["pending"]] == ["Deploy v1.3.1 to production"]
 
 
@@ -596,7 +596,7 @@ async def test_a_cancelled_thread_withdraws_its_request(on_bench: Bench, ci: Api
     assert (cancelled["status"], cancelled["pending"]) == ("cancelled", [])
     await ci.settled(thread_id, lambda log: not log.state.posts)
     card = first_post(on_bench)
-    assert "Cancelled. It was not run." in card.text
+    assert "Withdrawn by ci. It was not run." in card.text
     assert not on_bench.slack.card_actions(card)
     assert "Cancelled by ci. Nothing further runs." in all_posts(on_bench)
     refused = await lena.post(f"/{thread_id}/requests/{request['id']}/response", 409, {"decision": "approve"})

@@ -260,7 +260,7 @@ async def test_a_changed_wish_withdraws_the_card_and_a_stale_click_is_answered(o
     assert newer.ts != card.ts
     assert "v1.3.1" in newer.text
     await on_bench.slack.click("lena", card, "approve")
-    await whispered(on_bench, "lena", "withdrawn, because the plan changed")
+    await whispered(on_bench, "lena", ", because the plan changed")
     assert len(on_bench.releases()) == 1
     await on_bench.slack.click("lena", newer, "approve")
     await on_bench.finished(asked)
