@@ -12,11 +12,11 @@ from functools import reduce
 from typing import assert_never
 
 from bot.core import events as e
+from bot.core import posts as p
 from bot.core import requests as r
 from bot.core.builtins import ANSWER, WAIT
-from bot.core.faces import is_settled
 from bot.core.people import ADDRESS_KEYS, Address
-from bot.core.state import Activity, ActivityCard, Call, Post, RequestCard, Say, ThreadState, Whisper, receipt_key
+from bot.core.state import Activity, ActivityCard, Call, Post, RequestCard, ThreadState, Whisper, receipt_key
 from bot.core.values import ThreadId
 from bot.core.wording import is_bare_decision, one_line
 
@@ -77,26 +77,21 @@ def step(state: ThreadState, event: e.Event) -> ThreadState:
         case e.RunFinished():
             left = r.withdrawn(state, "cancelled", "the run ended before it ran", event.at)
             done = left.but(idle=False, run="finished", stop_reason="", seen=state.seq)
-            return say(done, event.message, tone="answer" if event.by_model else "notice")
+            return p.say(done, event.message, tone="answer" if event.by_model else "notice")
         case e.Paused():
-            return say(state.but(paused=True), f"Paused by {event.by.name}. Nothing further runs until it is resumed.")
+            return p.say(
+                state.but(paused=True), f"Paused by {event.by.name}. Nothing further runs until it is resumed."
+            )
         case e.Resumed():
-            return say(state.but(paused=False), f"Resumed by {event.by.name}.") if state.paused else state
+            return p.say(state.but(paused=False), f"Resumed by {event.by.name}.") if state.paused else state
         case e.Cancelled():
             return _cancelled(state, event)
         case e.PostSent() | e.PostFailed() | e.PostHeld() | e.PostReported() | e.PostRetryDue():
-            return _posted(state, event)
+            return p.delivered(state, event)
         case e.InboundRefused():
             return state
         case _:
             assert_never(event)
-
-
-def say(state: ThreadState, text: str, *, tone: str = "notice") -> ThreadState:
-    """The conversation is to be told something. Its id comes from the event that says so."""
-    known = {"answer": "answer", "notice": "notice", "problem": "problem"}
-    post = Post(id=f"{state.thread_id}:{state.seq}:0", content=Say(text, known[tone]))  # type: ignore[arg-type]
-    return state.with_post(post) if state.conversation else state
 
 
 def whisper(state: ThreadState, address: str, text: str, *, known: bool = False) -> ThreadState:
@@ -283,63 +278,4 @@ def _cancelled(state: ThreadState, event: e.Cancelled) -> ThreadState:
     left = r.withdrawn(state, "cancelled", f"cancelled by {event.by.name}", event.at, event.by)
     left = left.but(run="cancelled", idle=False, paused=False, model_blocked=False)
     tail = "What is running now is left to finish; nothing further runs." if running else "Nothing further runs."
-    return say(left, f"Cancelled by {event.by.name}. {tail}")
-
-
-def _posted(
-    state: ThreadState, event: e.PostSent | e.PostFailed | e.PostHeld | e.PostReported | e.PostRetryDue
-) -> ThreadState:
-    post = state.posts.get(event.post_id)
-    if post is None:
-        return state
-    match event:
-        case e.PostRetryDue():
-            return state.with_post(replace(post, blocked=False))
-        case e.PostHeld():
-            return state.with_post(replace(post, blocked=True))
-        case e.PostFailed():
-            return _post_failed(state, post, event)
-        case e.PostReported():
-            return _reported(state, post, event)
-        case e.PostSent():
-            state = state.but(conversation=event.conversation or state.conversation)
-            if event.to and event.to not in state.reached:
-                state = state.but(reached=(*state.reached, event.to))
-            shown = replace(
-                post, ref=event.ref, shown=event.face, attempts=0, in_doubt=False, blocked=False,
-                to=event.to, tracked=event.tracked,
-            )  # fmt: skip
-            return _kept(state, shown)
-
-
-def _post_failed(state: ThreadState, post: Post, event: e.PostFailed) -> ThreadState:
-    lost = event.unreachable and bool(post.line)
-    if lost and not post.lost:
-        place = post.line.partition(":")[2]
-        state = say(state, f"I cannot reach {place}, who may decide this, and know no other way.", tone="problem")
-    if event.retry_at is None:
-        return _without(state, post)
-    tried = replace(post, attempts=post.attempts + 1, blocked=True, in_doubt=event.in_doubt, lost=lost)
-    return state.with_post(tried)
-
-
-def _reported(state: ThreadState, post: Post, event: e.PostReported) -> ThreadState:
-    """What became of a post on its way. A report that comes late or twice changes nothing (SM11)."""
-    stale = bool(event.ref) and (event.ref != post.ref or not post.tracked)
-    if not post.ref or stale:
-        return state
-    again = event.outcome == "undeliverable" or (event.outcome == "retry" and not post.resent)
-    if not again:
-        return _kept(state, replace(post, tracked=False))
-    # Sent anew: the outbox knows by now which addresses are of no use, and takes another one of the same person.
-    anew = replace(post, ref=None, shown="", to="", tracked=False, resent=True, blocked=event.retry_at is not None)
-    return state.with_post(anew)
-
-
-def _kept(state: ThreadState, post: Post) -> ThreadState:
-    """With the post as it is now, unless there is nothing left to do for it."""
-    return _without(state, post) if is_settled(state, post) else state.with_post(post)
-
-
-def _without(state: ThreadState, post: Post) -> ThreadState:
-    return state.but(posts={key: one for key, one in state.posts.items() if key != post.id})
+    return p.say(left, f"Cancelled by {event.by.name}. {tail}")
