@@ -1,7 +1,7 @@
 """The deploy agent's writing tools: `deploy` and `rollback`.
 
 A reference is resolved to a commit before anybody approves it, and exactly that commit is deployed, over exactly the
-release that the card named, or nothing is.
+release that the card named, or nothing is. `rollback` goes to a release that is older than what runs, never elsewhere.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import os
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.deploy.command import Command, CommandResult, RunError, RunLost, has_begun, is_running, run_once
 from agents.deploy.environments import Environment
+from agents.deploy.going_back import must_be_older, must_still_be_older, tag_before
 from agents.deploy.repository import Commit, Comparison, RepositoryError
 from agents.deploy.world import World, day, listed, named
 from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Tool, ToolContext, ToolError, ToolResult
@@ -37,7 +39,7 @@ class Deploy(BaseModel):
 
 
 class Rollback(BaseModel):
-    """Go back to an older release on an environment."""
+    """Go back to a release that is older than what runs on an environment. To any other release, deploy it."""
 
     model_config = ConfigDict(extra="forbid")
     environment: str = Field(min_length=1, max_length=31, description="Where, such as production.")
@@ -51,7 +53,8 @@ class ExactDeploy(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     environment: str
-    reference: str
+    reference: Annotated[str, Field(json_schema_extra={"pinned_by": "commit"})]
+    """As it was asked for. The same commit has other names, so a policy that names one does not hold for it."""
     commit: str
     """Full sha of what is deployed."""
     replaces: str
@@ -64,28 +67,33 @@ def writing_tools(world: World) -> tuple[AnyTool, ...]:
     """The tools, on this world."""
 
     async def prepare_deploy(chosen: Deploy, context: PrepareContext) -> Prepared:
-        return await _prepared(world, chosen.environment, chosen.reference, context, verb="Deploy")
+        return await _prepared(world, chosen.environment, chosen.reference, context)
 
     async def prepare_rollback(chosen: Rollback, context: PrepareContext) -> Prepared:
-        reference = chosen.reference or await _tag_before(world, chosen.environment)
-        return await _prepared(world, chosen.environment, reference, context, verb="Roll back to")
+        reference = chosen.reference or await tag_before(world, chosen.environment)
+        return await _prepared(world, chosen.environment, reference, context, back=True)
 
-    async def run(exact: ExactDeploy, context: ToolContext) -> ToolResult:
+    async def run_deploy(exact: ExactDeploy, context: ToolContext) -> ToolResult:
         return await _run(world, exact, context)
+
+    async def run_rollback(exact: ExactDeploy, context: ToolContext) -> ToolResult:
+        return await _run(world, exact, context, back=True)
 
     return (
         Tool(
-            "deploy", Deploy, run, prepare=prepare_deploy, exact=ExactDeploy,
+            "deploy", Deploy, run_deploy, prepare=prepare_deploy, exact=ExactDeploy,
             writes=True, recovery="attach", time_limit_seconds=_LONGEST_SECONDS,
         ),
         Tool(
-            "rollback", Rollback, run, prepare=prepare_rollback, exact=ExactDeploy,
+            "rollback", Rollback, run_rollback, prepare=prepare_rollback, exact=ExactDeploy,
             writes=True, recovery="attach", time_limit_seconds=_LONGEST_SECONDS,
         ),
     )  # fmt: skip
 
 
-async def _prepared(world: World, name: str, reference: str, context: PrepareContext, *, verb: str) -> Prepared:
+async def _prepared(
+    world: World, name: str, reference: str, context: PrepareContext, *, back: bool = False
+) -> Prepared:
     environment = await world.environment(name)
     try:
         await world.source().refresh()
@@ -95,6 +103,8 @@ async def _prepared(world: World, name: str, reference: str, context: PrepareCon
         tags = await world.tag_names()
     except RepositoryError as error:
         raise ToolError(str(error)) from error
+    if back:
+        must_be_older(name, reference, commit, current, found=found, tags=tags)
     exact = ExactDeploy(
         environment=name,
         reference=reference,
@@ -104,7 +114,7 @@ async def _prepared(world: World, name: str, reference: str, context: PrepareCon
     )
     return Prepared(
         arguments=exact.model_dump(),
-        preview=_preview(verb, exact, commit, current, found=found, tags=tags),
+        preview=_preview("Roll back to" if back else "Deploy", exact, commit, current, found=found, tags=tags),
         ruling=_ruling(environment, context),
     )
 
@@ -136,6 +146,8 @@ def ruling_of(environment: Environment) -> Ruling:
             four_eyes=environment.four_eyes,
             channels=environment.channels,
             life_seconds=environment.approval_life_seconds,
+            reminders=environment.reminders,
+            escalation=environment.escalation_steps(),
         )
     )
 
@@ -175,22 +187,7 @@ def _preview(
     return Preview(title=title, facts=tuple(facts), warnings=tuple(warnings), details=details)
 
 
-async def _tag_before(world: World, name: str) -> str:
-    current = await world.current(await world.environment(name))
-    if current is None:
-        raise ToolError(f"Nothing runs on {name}, so there is nothing to go back from.")
-    try:
-        for tag in await world.source().tags(100):
-            if tag.commit.sha != current.sha and (await world.source().compare(current.sha, tag.commit.sha, 1)).older:
-                return tag.name
-    except RepositoryError as error:
-        raise ToolError(str(error)) from error
-    raise ToolError(
-        f"There is no tag older than what runs on {name} ({current.short}). Name the release to go back to."
-    )
-
-
-async def _run(world: World, exact: ExactDeploy, context: ToolContext) -> ToolResult:
+async def _run(world: World, exact: ExactDeploy, context: ToolContext, *, back: bool = False) -> ToolResult:
     environment = await world.environment(exact.environment)
     if await asyncio.to_thread(has_begun, world.runs, context.call_id):
         return await _carried_out(world, environment, exact, context)  # follow it to its end
@@ -199,6 +196,8 @@ async def _run(world: World, exact: ExactDeploy, context: ToolContext) -> ToolRe
         raise ToolError(message, summary="it had not begun")
     async with _alone(world, environment, context.call_id):
         await _still_as_shown(world, environment, exact)
+        if back:
+            await must_still_be_older(world, environment.name, exact.commit, exact.replaces)
         return await _carried_out(world, environment, exact, context)
 
 

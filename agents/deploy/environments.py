@@ -7,9 +7,9 @@ with one line for each mistake that says what to write instead.
 
 import difflib
 import string
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, cast
@@ -28,6 +28,10 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
+
+from bot.core.policies import Share, growing
+from bot.core.toml_table import toml_table
+from bot.core.values import EscalationStep
 
 Risk = Literal["low", "medium", "high"]
 Role = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
@@ -49,7 +53,11 @@ _WRITE: Final[Mapping[str, str]] = {
     "requesters": 'a list of roles, such as requesters = ["engineer", "approver"]',
     "approvals": "a whole number from 0 to 10, such as approvals = 1",
     "four_eyes": "four_eyes = true or false",
-    "channels": 'a list of slack, email, sms, api, such as channels = ["slack", "email"]',
+    "channels": 'one at least of slack, email, sms, api, such as channels = ["slack", "email"]; or leave it out',
+    "reminders": 'growing shares of the life, such as reminders = ["50%", "90%"]; none: []',
+    "after": 'a share of the life, such as after = "25%"',
+    "ask": 'a list of roles, or of persons with an @, such as ask = ["oncall", "@lena"]',
+    "escalation": 'a list of steps, such as escalation = [{ after = "25%", ask = ["oncall"], channels = ["sms"] }]',
     "approval_life_seconds": "a whole number from 60 to 604800, such as approval_life_seconds = 3600",
     "time_limit_seconds": "a whole number from 1 to 86400, such as time_limit_seconds = 900",
 }
@@ -69,8 +77,32 @@ def _no_repeats(roles: tuple[str, ...]) -> tuple[str, ...]:
     return roles
 
 
+def _at_least_one(channels: tuple[str, ...]) -> tuple[str, ...]:
+    if not channels:  # which would allow all of them
+        raise ValueError("names none")
+    return channels
+
+
 Roles = Annotated[tuple[Role, ...], AfterValidator(_no_repeats)]
 Approvers = Annotated[tuple[RoleOrPerson, ...], AfterValidator(_no_repeats)]
+
+
+class Step(BaseModel):
+    """Who is asked too, once nobody has decided for a while."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    after: Share
+    ask: Annotated[Approvers, Field(min_length=1)]
+    """Roles, and persons as `@id`; they may approve from then on."""
+    channels: Annotated[tuple[Literal["slack", "email", "sms"], ...], Field(min_length=1)] = ()
+    """Where they are asked, the best first. Unless written: where the conversation is, else wherever they can be."""
+
+
+def _growing(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    if any(later.after <= earlier.after for earlier, later in pairwise(steps)):
+        raise ValueError("has a step that is not later than the one before it; write growing shares")
+    return steps
 
 
 class Environment(BaseModel):
@@ -99,20 +131,37 @@ class Environment(BaseModel):
     """How many people have to approve; 0 only where the risk is not high."""
     four_eyes: StrictBool = False
     """Whether whoever asked may not be one who approves. Unless written: true where the risk is high."""
-    channels: tuple[Literal["slack", "email", "sms", "api"], ...] = ()
+    channels: Annotated[tuple[Literal["slack", "email", "sms", "api"], ...], AfterValidator(_at_least_one)] = ()
     """Channels over which it may be approved. Unless written: all, but where the risk is high, no text messages."""
+    reminders: Annotated[tuple[Share, ...], AfterValidator(growing), Field(max_length=10)] = (0.5, 0.9)
+    """Shares of the life of an approval after which whoever has not decided is reminded."""
+    escalation: Annotated[tuple[Step, ...], AfterValidator(_growing), Field(max_length=10)] = ()
+    """Who is asked too as the life of an approval passes, in the order of the shares."""
     approval_life_seconds: Annotated[StrictInt, Field(ge=60, le=604_800)] = 3600
     time_limit_seconds: Annotated[StrictInt, Field(ge=1, le=86_400)] = 900
 
     @property
     def approving_roles(self) -> tuple[str, ...]:
         """Roles that may approve."""
-        return tuple(one for one in self.approvers if not one.startswith("@"))
+        return _roles(self.approvers)
 
     @property
     def approving_persons(self) -> tuple[str, ...]:
         """Ids of persons who may approve, whatever roles they hold."""
-        return tuple(one.removeprefix("@") for one in self.approvers if one.startswith("@"))
+        return _persons(self.approvers)
+
+    def escalation_steps(self) -> tuple[EscalationStep, ...]:
+        """The escalation as a request records it."""
+        return tuple(
+            EscalationStep(
+                name=" or ".join(one.removeprefix("@") for one in step.ask),
+                after=step.after,
+                roles=_roles(step.ask),
+                persons=_persons(step.ask),
+                channels=step.channels,
+            )
+            for step in self.escalation
+        )
 
     def deploy_command(self, *, commit: str, reference: str, run: str) -> tuple[str, ...]:
         """The words that deploy this commit: each placeholder filled, each word still one argument."""
@@ -214,18 +263,26 @@ def load(path: Path) -> DeployFile:
     """Read and check a deploy file; `ConfigurationError` when it is missing, is not TOML or says something wrong."""
     path = path.absolute()
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = toml_table(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"{path}: cannot be read ({error.strerror}). Write the file or set DEPLOY_FILE."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no UTF-8, no TOML, or TOML that nobody could read
         raise ConfigurationError(f"{path}: is not TOML: {error}.") from None
     try:
         file = _File.model_validate(raw, context={"directory": path.parent})
     except ValidationError as invalid:
         raise ConfigurationError("\n".join(f"{path}: {_line(error)}" for error in invalid.errors())) from None
     return DeployFile(path, file.service.name, MappingProxyType(file.environments))
+
+
+def _roles(named: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one for one in named if not one.startswith("@"))
+
+
+def _persons(named: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one.removeprefix("@") for one in named if one.startswith("@"))
 
 
 def _placeholders(word: str, known: tuple[str, ...]) -> list[str]:
@@ -254,6 +311,7 @@ def _line(error: ErrorDetails) -> str:
         problem = "is missing"
     elif error["type"] == "extra_forbidden":
         model = _File if len(place) == 1 else _Service if place[0] == "service" else Environment
+        model = Step if "escalation" in place[:-1] else model
         known = [name for name in model.model_fields if (model, name) != (Environment, "name")]
         near = difflib.get_close_matches(place[-1], known, n=1)
         return f"{'.'.join(place)}: is not a known key. Write {near[0] if near else 'one of ' + ', '.join(known)}."

@@ -22,11 +22,12 @@ from agents.deploy.deploying import ruling_of
 from agents.deploy.environments import ConfigurationError
 from agents.settings import AgentSettings
 from bot.cli.board import assemble
+from bot.cli.who_decides import who_decides
 from bot.core.agent import Agent
 from bot.core.people import Address, People, Person, address_of
-from bot.core.policies import Policies, Policy
+from bot.core.policies import Policies
 from bot.core.protocols import StoreUnavailable
-from bot.core.values import ApprovalRule, Ruling, may_run, needs_approval
+from bot.core.values import Ruling
 from bot.core.wording import plural
 from bot.runtime.clock import SystemClock
 from bot.runtime.people_file import PeopleFile, PeopleFileError
@@ -47,7 +48,7 @@ def check() -> None:
     come from PEOPLE_FILE, POLICY_FILE and DEPLOY_FILE. Nothing is changed and Redis is not needed.
 
     Exit code 1 if a file has mistakes, or if something takes more approvals than there are persons to give them. All
-    mistakes are listed, a line each, with what to write.
+    mistakes are listed, a line each, with what to write. A line with a `!` is worth a thought, and no mistake.
     """
     settings = load_settings()
     mistakes: list[str] = []
@@ -65,10 +66,13 @@ def check() -> None:
         _print(", ".join(f"{people.strangers(channel)} ({channel})" for channel in _CHANNELS), indent=2)
         if policies is not None:
             _title("Who decides")
-            for what, how, wrong in who_decides(people, policies, _environments(settings, people, mistakes), settings):
-                _print(what, indent=2, style="bold")
-                _print(how, indent=4)
-                mistakes += [f"{what}: {wrong}"] if wrong else []
+            agents = known_agents(settings)
+            for one in who_decides(people, policies, _environments(settings, people, mistakes), agents, settings):
+                _print(one.what, indent=2, style="bold")
+                _print(one.how, indent=4)
+                for note in one.notes:
+                    _print(f"! {note}", indent=4, style="yellow")
+                mistakes += [f"{one.what}: {one.wrong}"] if one.wrong else []
     if mistakes:
         _title("Mistakes")
         for line in mistakes:
@@ -151,63 +155,6 @@ def role_lines(people: People) -> Iterator[str]:
     for role, words in people.roles.items():
         holders = ", ".join(person.name for person in people.with_any_role([role])) or "nobody"
         yield f"{role}: {holders}{f'. {words}' if words else ''}"
-
-
-def who_decides(
-    people: People, policies: Policies, deploys: Mapping[str, Ruling], settings: Settings
-) -> Iterator[tuple[str, str, str]]:
-    """What may happen, who decides it, and what is wrong with that (mostly nothing)."""
-    for name, own in deploys.items():
-        ruling = policies.resolve("deploy", {"environment": name}, own)
-        changed = f", {settings.policy_file}" if ruling.model_copy(update={"entry": ""}) != own else ""
-        yield f"deploy to {name} ({settings.deploy_file}{changed})", *_said(people, ruling)
-    for number, entry in enumerate(policies.entries, 1):
-        what = f"{entry.subject} ({settings.policy_file}, entry {number})"
-        yield what, *_said_by_entry(people, policies, entry)
-
-
-def _said(people: People, ruling: Ruling) -> tuple[str, str]:
-    if ruling.rule is None:
-        return (f"refused: {ruling.why}" if ruling.verdict == "refuse" else "runs unasked"), ""
-    rule = ruling.rule
-    able = people.deciders(rule.roles, rule.persons)
-    names = ", ".join(person.name for person in able) or "nobody"
-    wrong = "" if len(able) >= rule.approvals else f"it takes {plural(rule.approvals, 'approval')}; who may: {names}"
-    return "; ".join([f"{rule.risk} risk", f"{plural(rule.approvals, 'approval')} of: {names}", *_terms(rule)]), wrong
-
-
-def _said_by_entry(people: People, policies: Policies, entry: Policy) -> tuple[str, str]:
-    """What it says and no more: the rest depends on the tool."""
-    if entry.verdict:
-        return _said(people, policies.applied(entry, entry.tool[0], may_run()))
-    rule = policies.applied(entry, entry.tool[0], needs_approval(ApprovalRule())).rule or ApprovalRule()
-    parts = [f"{rule.risk} risk"] if entry.says("risk") else []
-    parts += [plural(rule.approvals, "approval")] if entry.says("approvals") else []
-    able = people.deciders(rule.roles, rule.persons)
-    if able:
-        others = "" if entry.says("roles") else ", and whoever the tool itself names"
-        parts.append(f"decided by: {', '.join(person.name for person in able)}{others}")
-    terms = _terms(rule.model_copy(update={} if entry.says("reminders") else {"reminders": ()}))
-    parts += [term for term in terms if entry.says("life") or not term.startswith("waits")]
-    short = entry.says("roles") and len(able) < rule.approvals
-    wrong = f"it takes {plural(rule.approvals, 'approval')}, and {plural(len(able), 'person')} may" if short else ""
-    return "; ".join(parts) or "all stays as the tool has it", wrong
-
-
-def _terms(rule: ApprovalRule) -> list[str]:
-    terms = ["four eyes"] if rule.four_eyes else []
-    terms += [f"over {', '.join(rule.channels)}"] if rule.channels else []
-    terms.append(f"waits {_life(rule.life_seconds)}" if rule.life_seconds else "waits for ever")
-    terms += [f"reminded at {', '.join(f'{one:.0%}' for one in rule.reminders)}"] if rule.reminders else []
-    terms += [f"{step.name} asked at {step.after:.0%}" for step in rule.escalation]
-    return [*terms, "in quiet hours too"] if rule.wakes else terms
-
-
-def _life(seconds: int) -> str:
-    for noun, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        if seconds % size == 0:
-            return plural(seconds // size, noun)
-    return plural(seconds, "second")
 
 
 def _people(settings: Settings, mistakes: list[str]) -> People | None:

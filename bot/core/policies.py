@@ -46,10 +46,17 @@ def _one_is_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def _growing(shares: tuple[float, ...]) -> tuple[float, ...]:
+def growing(shares: tuple[float, ...]) -> tuple[float, ...]:
+    """The shares, if each is later than the one before it. Raises ValueError."""
     if any(later <= earlier for earlier, later in pairwise(shares)):
         raise ValueError("does not grow")
     return shares
+
+
+def _at_least_one(channels: tuple[str, ...]) -> tuple[str, ...]:
+    if not channels:  # which would allow all of them
+        raise ValueError("names none")
+    return channels
 
 
 Share = Annotated[float, BeforeValidator(_share)]
@@ -63,7 +70,7 @@ class Escalation(Frozen):
 
     roles: Names = ()
     persons: Names = ()
-    channels: tuple[Literal["slack", "email", "sms"], ...] = ()
+    channels: Annotated[tuple[Literal["slack", "email", "sms"], ...], AfterValidator(_at_least_one)] = ()
     after: Share
     then: _Text | None = None
 
@@ -88,10 +95,10 @@ class Policy(Frozen):
     persons: Names = ()
     approvals: Annotated[StrictInt, Field(ge=1, le=10)] = 1
     four_eyes: StrictBool = False
-    channels: tuple[Literal["slack", "email", "sms", "api"], ...] = ()
+    channels: Annotated[tuple[Literal["slack", "email", "sms", "api"], ...], AfterValidator(_at_least_one)] = ()
     life: Annotated[int | None, BeforeValidator(_life)] = 3600
     """In seconds; None: it never expires."""
-    reminders: Annotated[tuple[Share, ...], AfterValidator(_growing), Field(max_length=10)] = ()
+    reminders: Annotated[tuple[Share, ...], AfterValidator(growing), Field(max_length=10)] = ()
     escalation: _Text | None = None
     """The name of the step that the path begins with."""
     wakes: StrictBool = False
@@ -218,6 +225,8 @@ def entry_mistakes(entry: Policy, declared: Iterable[str]) -> Iterator[str]:
         yield 'why: is told only where verdict = "refuse"; take it out, or write the verdict'
     if entry.says("roles") and not entry.roles and not entry.persons:
         yield 'roles: nobody could decide; write roles = ["approver"], or persons = ["lena"] beside it'
+    if entry.says("when") and not entry.when:
+        yield "when: without an argument in it, it is about every call; write one at least, or leave it out"
     if entry.escalation and entry.escalation not in declared:
         yield f"escalation: {_no_path(entry.escalation, declared)}"
     if entry.life is None and (entry.reminders or entry.escalation):

@@ -1,7 +1,8 @@
 """Takes in mail, whichever way it came: who wrote it, what it is about, and whether it may count.
 
 Every way in calls `take` and says yes to the sender only once it returns (EM1). What cannot be taken gets one clear
-receipt; what is forged, automatic or our own gets none, only a line for the audit (EM15).
+receipt; what is forged, automatic or our own gets none, only a line for the audit (EM15). What a reply decides stands
+in `email_decisions`.
 """
 
 from __future__ import annotations
@@ -9,24 +10,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 import structlog
 
-from bot.core.decide import Attempt
 from bot.core.events import MessageReceived
 from bot.core.hearing import is_heard
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
-from bot.core.protocols import Clock, DeliveryError
-from bot.core.reading import match_choice, read_question
-from bot.core.state import RequestState
-from bot.core.tokens import Claim, Tokens, Use, read_token
+from bot.core.protocols import Clock
+from bot.core.tokens import Tokens
 from bot.core.values import Conversation, PostId, ThreadId
 from bot.core.wording import cut, plural
 from bot.desks.commands import Commands, Where
+from bot.desks.email_decisions import UNVERIFIED, EmailDecisions
+from bot.desks.notices import Notices
 from bot.runtime.inbox import Inbound, Inbox, ThreadFull, UnknownThread
 from bot.runtime.store import Store
 from channels.email.client import EmailChannel
@@ -38,19 +37,6 @@ logger = structlog.get_logger(__name__)
 
 Taken = Literal["launched", "continued", "decided", "refused", "answered", "silent", "bounced", "duplicate"]
 _HOUR = timedelta(hours=1)
-_MAX_ANSWER = 4_000
-_EXACTLY = (
-    "Please reply with exactly APPROVE or DENY as the first line; what you add goes below it. Nothing was decided."
-)
-_UNVERIFIED = (
-    "I could not verify that this mail really came from you: your mail server did not vouch for it "
-    "(no DMARC pass, and no DKIM signature of your domain). "
-    "Nothing was done. Please tell whoever runs your mail, or use another way."
-)
-_NOT_TO_US = (
-    "Your mail was not addressed to the reply address of this request, so it decides nothing. "
-    "Please reply to this mail."
-)
 _MISDIRECTED = (
     "A mail of yours reached me that is not addressed to me, so I did nothing with it. Write to me in the To line."
 )
@@ -63,19 +49,6 @@ _MAILS_AN_HOUR = 60
 """What one person writes in an hour at most. A machine that answers every mail would go on for ever."""
 _TOO_MANY = "That is more mail than I take from one person in an hour. Decisions by reply still count."
 _FULL = "This thread is too long for me to go on. Please start a new one, with a new mail."
-
-
-@dataclass(frozen=True)
-class _Place:
-    """What a reply is a reply to."""
-
-    log: Log
-    post_id: PostId
-    owner: Address
-    """To whom the post went whose reply address was used."""
-    request: RequestState | None
-    approves: bool
-    """It came to the reply address. A Message-ID alone, which others get to see, approves nothing."""
 
 
 class EmailDesk:
@@ -100,10 +73,9 @@ class EmailDesk:
         self._store = store
         self._commands = commands
         self._own = own
-        self._tokens = tokens
-        self._clock = clock
         self._first_agent = first_agent
-        self._notices: set[asyncio.Task[None]] = set()
+        self._decisions = EmailDecisions(inbox, people, store, tokens=tokens, clock=clock)
+        self._notices = Notices(failed="receipt_not_sent")
 
     async def take(self, record: RawMail) -> Taken:
         """Take one mail in. Raises StoreUnavailable: then it is to be sent again."""
@@ -120,8 +92,7 @@ class EmailDesk:
 
     async def close(self) -> None:
         """Let the receipts that are under way get out."""
-        if self._notices:
-            await asyncio.wait(self._notices, timeout=5)
+        await self._notices.close()
 
     async def _unusable(self, mail: Unusable) -> Taken:
         await self._refuse(mail.sender, mail.rule, mail.why, source=f"{mail.message_id} {mail.digest}")
@@ -133,19 +104,16 @@ class EmailDesk:
 
     async def _bounce(self, bounce: Bounce) -> Taken:
         """A mail of ours came back: for good, and its address is used no more (EM17)."""
-        for claim in _claims(bounce.tokens):
-            log = await self._store.logs.load(claim.thread_id)
-            owner = self._owner(log, claim, "bounce")
-            if not owner:
-                continue
-            # Further on it may have been sent to somebody else, whose trouble is not the owner's.
-            if bounce.permanent and owner == _address(bounce.recipient.lower()):
-                await self._store.addresses.turn_off(owner, f"mail came back ({bounce.status or 'no status'})")
-                await self._report(claim.post_id, f"bounced {bounce.status}", bounce)
-                logger.warning("address_bounced", address=owner, status=bounce.status)
-            return "bounced"
-        await self._refuse(bounce.recipient, "EM17", "a bounce of no mail of ours", source=bounce.digest)
-        return "silent"
+        place = await self._decisions.place(bounce.tokens, "bounce")
+        if place is None:
+            await self._refuse(bounce.recipient, "EM17", "a bounce of no mail of ours", source=bounce.digest)
+            return "silent"
+        # Further on it may have been sent to somebody else, whose trouble is not the owner's.
+        if bounce.permanent and place.owner == _address(bounce.recipient.lower()):
+            await self._store.addresses.turn_off(place.owner, f"mail came back ({bounce.status or 'no status'})")
+            await self._report(place.post_id, f"bounced {bounce.status}", bounce)
+            logger.warning("address_bounced", address=place.owner, status=bounce.status)
+        return "bounced"
 
     async def _report(self, post_id: PostId, detail: str, bounce: Bounce) -> None:
         deliveries = (f"email:{bounce.message_id}:{bounce.digest}",)
@@ -156,7 +124,7 @@ class EmailDesk:
 
     async def _mail(self, mail: Mail) -> Taken:
         by = self._actor(mail)
-        place = await self._place(mail)
+        place = await self._decisions.place(mail.tokens, "reply", "trace")
         log = place.log if place else await self._log_above(mail)
         heard = mail.authentication == "pass" and is_heard(by, self._people(), log)
         if heard and await self._is_command(mail, by, log):
@@ -164,8 +132,10 @@ class EmailDesk:
         one = place.request if place else None
         # A stranger decides nothing; what they answer to a plain question goes on with what they asked.
         only_says = heard and by.kind == "unknown" and one is not None and one.request.rule is None
-        if place and one and not only_says and (attempt := self._attempt(mail, by, place, one)):
-            return await self._decide(place, attempt, mail)
+        if place and not only_says:
+            decided = await self._decisions.take(mail, by, place, deliveries=_deliveries(mail))
+            if decided:
+                return decided
         if not heard:
             return await self._turned_away(mail, by)
         thread_id = log.thread_id if log else None
@@ -180,98 +150,6 @@ class EmailDesk:
             return await self._not_taken(mail, "ambiguous", "a decision about nothing", _WHICH)
         return await self._launch(mail, by)
 
-    async def _place(self, mail: Mail) -> _Place | None:
-        """The post whose token the mail carries, if it was really made for somebody and has not run out."""
-        for claim in _claims(mail.tokens):
-            log = await self._store.logs.load(claim.thread_id)
-            for use in ("reply", "trace"):
-                if owner := self._owner(log, claim, use):
-                    one = log.request_of(claim.post_id)
-                    return _Place(log, claim.post_id, owner, one, approves=use == "reply")
-        return None
-
-    def _owner(self, log: Log, claim: Claim, use: Use) -> Address:
-        """For which of the addresses to which its post was ever sent a token was made; empty: for none."""
-        now = self._clock.now()
-        fitting = (one for one in log.recipients_of(claim.post_id) if self._tokens.fits(use, claim, one, now))
-        return next(fitting, "")
-
-    def _attempt(self, mail: Mail, by: Actor, place: _Place, one: RequestState) -> Attempt | None:
-        """What the reply is meant to decide; None: it is a message like any other."""
-        own = self._same_person(by.address, place.owner)
-        takes_part = own and place.owner == place.log.state.owner
-        verdict = None if mail.forwarded else mail.decision.verdict
-        asks = None if verdict or mail.forwarded else read_question(mail.reply)
-        is_question = one.request.kind == "question"
-        pending = one.status == "pending"
-        asked = any(actor.address == place.owner for actor in one.request.deciders) or not one.request.rule
-        if takes_part and (not pending or not asked) and not (verdict and not is_question):
-            return None  # what they write below an old mail, or below the note that somebody else is asked
-        problem = self._problem(mail, place, own=own, denies=verdict == "deny" and not is_question)
-        receipt: Literal["hourly", "never"] = "hourly" if own or mail.authentication == "pass" else "never"
-        if is_question:
-            text = _answer(mail, one)
-            if not text:
-                problem = problem or (
-                    "ambiguous",
-                    "I found no answer in your mail. Please write it above the quoted text.",
-                )
-            return Attempt(
-                one.request.id,
-                "answer",
-                by,
-                text=text,
-                source=mail.message_id,
-                problem=problem,
-                trail=mail.trail if mail.authentication == "pass" else "",
-                receipt=receipt,
-            )
-        if asks:
-            return Attempt(
-                one.request.id,
-                "ask",
-                by,
-                text=asks,
-                source=mail.message_id,
-                problem=problem,
-                trail=mail.trail if mail.authentication == "pass" else "",
-                receipt=receipt,
-            )
-        if verdict is None:
-            problem = problem or ("ambiguous", _EXACTLY)
-        return Attempt(
-            one.request.id,
-            verdict or "unclear",
-            by,
-            # Words reach the model only of who is proven to have written them; a mere no may come from less (EM19).
-            text=mail.decision.comment if verdict == "deny" and mail.authentication == "pass" else "",
-            source=mail.message_id,
-            problem=problem,
-            trail=mail.trail if mail.authentication == "pass" else "",
-            receipt=receipt,
-        )
-
-    def _problem(self, mail: Mail, place: _Place, *, own: bool, denies: bool) -> tuple[str, str] | None:
-        if not own:  # EM9
-            person = self._people().at(place.owner)
-            whose = person.name if person else "somebody else"
-            return "token_owner", f"This request was sent to {whose}, and only they can answer that mail."
-        if denies and mail.authentication != "fail":  # EM19
-            return None
-        if mail.authentication != "pass":
-            return "unauthenticated", _UNVERIFIED
-        if mail.addressed != "to" or not place.approves:
-            return "reply_address", _NOT_TO_US
-        return None
-
-    async def _decide(self, place: _Place, attempt: Attempt, mail: Mail) -> Taken:
-        thread_id = place.log.thread_id
-        _, event = await self._inbox.decide(thread_id, attempt, deliveries=_deliveries(mail))
-        if event is None:
-            return "duplicate"
-        logger.info("mail_decision", thread=thread_id, outcome=event.type, verdict=attempt.verdict, by=attempt.by.id)
-        return "decided" if event.type == "decision_made" else "refused"
-
     async def _turned_away(self, mail: Mail, by: Actor) -> Taken:
         """Somebody nobody knows, or somebody who may be anybody."""
         stranger = by.kind == "unknown"
@@ -279,7 +157,7 @@ class EmailDesk:
         await self._refuse(mail.sender, rule, why, source=f"{mail.message_id} {mail.digest}")
         if mail.authentication == "fail" or (stranger and mail.authentication == "none"):
             return "silent"  # whoever is named as the sender most likely did not write it
-        text = _STRANGER.format(address=mail.sender) if stranger else _UNVERIFIED
+        text = _STRANGER.format(address=mail.sender) if stranger else UNVERIFIED
         await self._notify(mail.sender, mail.subject, text, about=rule, seed=mail.digest, trail=mail.trail)
         return "refused"
 
@@ -358,10 +236,6 @@ class EmailDesk:
         how = mail.authenticated_by if mail.authentication == "pass" else f"nothing (dmarc {mail.authentication})"
         return self._people().actor(_address(mail.sender), name=mail.sender_name or mail.sender, authenticated_by=how)
 
-    def _same_person(self, one: Address, other: Address) -> bool:
-        people = self._people()
-        return one == other or (people.at(one) is not None and people.at(one) is people.at(other))
-
     async def _refuse(self, sender: str, rule: str, why: str, *, source: str) -> None:
         await self._inbox.refuse(_address(sender), rule, why, source=source)
 
@@ -371,19 +245,7 @@ class EmailDesk:
             self._send(to, subject, text, seed=seed, trail=trail)
 
     def _send(self, to: str, subject: str, text: str, *, seed: str, trail: str) -> None:
-        async def send() -> None:
-            try:
-                await self._channel.notice(to, cut(subject, 200), text, in_reply_to=read_trail(trail), seed=seed)
-            except DeliveryError as error:
-                logger.warning("receipt_not_sent", error=error.error)
-
-        task = asyncio.create_task(send())
-        self._notices.add(task)
-        task.add_done_callback(self._notices.discard)
-
-
-def _claims(tokens: tuple[str, ...]) -> tuple[Claim, ...]:
-    return tuple(claim for token in tokens[:10] if (claim := read_token(token)))
+        self._notices.send(self._channel.notice(to, cut(subject, 200), text, in_reply_to=read_trail(trail), seed=seed))
 
 
 def _address(sender: str) -> Address:
@@ -403,12 +265,6 @@ def _deliveries(mail: Mail) -> tuple[str, ...]:
 def _has(log: Log, mail: Mail) -> bool:
     """Whether the thread has this mail, however long ago it came."""
     return any(isinstance(event, MessageReceived) and event.source == mail.message_id for event in log.events)
-
-
-def _answer(mail: Mail, one: RequestState) -> str:
-    if one.request.choices:
-        return match_choice(mail.reply, one.request.choices) or cut(mail.reply.strip(), 200)
-    return cut(mail.reply.strip(), _MAX_ANSWER)
 
 
 def _with_note(text: str, mail: Mail) -> str:

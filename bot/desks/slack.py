@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from bot.core.protocols import DeliveryError
 from bot.core.state import RequestState
 from bot.core.values import RequestId, ThreadId
 from bot.desks.commands import Commands, Where
+from bot.desks.notices import Notices
 from bot.runtime.inbox import Inbound, Inbox, UnknownThread
 from channels.slack.client import SlackChannel
 from channels.slack.mrkdwn import escape
@@ -55,7 +55,7 @@ class SlackDesk:
         self._people = people
         self._commands = commands
         self._first_agent = first_agent
-        self._notices: set[asyncio.Task[None]] = set()
+        self._notices = Notices()
         self._told: deque[str] = deque(maxlen=100)
 
     async def message(self, message: SlackMessage) -> None:
@@ -80,7 +80,7 @@ class SlackDesk:
         received = await self._inbox.message(inbound, agent=self._first_agent)
         if received.outcome == "full":
             text = "This thread is too long for me to go on. Please start a new one."
-            self._notice(self._channel.whisper(message.channel, "", message.user.id, text))
+            self._notices.send(self._channel.whisper(message.channel, "", message.user.id, text))
         if received.outcome != "ignored":
             logger.info("slack_message", thread=received.thread_id, outcome=received.outcome, by=by.id)
 
@@ -100,7 +100,7 @@ class SlackDesk:
                 return  # nothing was typed yet
             await self._decide(thread_id, attempt, click.delivery)
         except UnknownThread:
-            self._notice(self._channel.whisper(click.ref.partition("/")[0], "", click.user.id, _UNKNOWN_CARD))
+            self._notices.send(self._channel.whisper(click.ref.partition("/")[0], "", click.user.id, _UNKNOWN_CARD))
 
     async def submission(self, submission: SlackSubmission) -> None:
         """A denial with its reason, a question, a changed call. Raises StoreUnavailable."""
@@ -121,7 +121,7 @@ class SlackDesk:
         try:
             await self._decide(thread_id, attempt, submission.delivery)
         except UnknownThread:
-            self._notice(self._channel.whisper(meta["channel"], "", submission.user.id, _UNKNOWN_CARD))
+            self._notices.send(self._channel.whisper(meta["channel"], "", submission.user.id, _UNKNOWN_CARD))
 
     async def command(self, body: Mapping[str, Any]) -> str:
         """A slash command: what it answers is shown to that person alone. Raises StoreUnavailable."""
@@ -136,8 +136,7 @@ class SlackDesk:
 
     async def close(self) -> None:
         """Let the notices that are under way get out."""
-        if self._notices:
-            await asyncio.wait(self._notices, timeout=5)
+        await self._notices.close()
 
     async def _is_heard(self, by: Actor, message: SlackMessage) -> bool:
         people = self._people()
@@ -207,7 +206,7 @@ class SlackDesk:
         except DeliveryError as error:
             logger.warning("modal_not_opened", thread=thread_id, error=error.error)
             text = "Slack did not open the dialog. Nothing was decided; please press the button again."
-            self._notice(self._channel.whisper(channel, root_ts, click.user.id, text))
+            self._notices.send(self._channel.whisper(channel, root_ts, click.user.id, text))
         return True
 
     async def _decide(self, thread_id: ThreadId, attempt: Attempt, delivery: str) -> None:
@@ -230,20 +229,7 @@ class SlackDesk:
     def _whisper(self, message: SlackMessage, text: str) -> None:
         # Slack shows an ephemeral reply only in a thread that has replies already.
         root_ts = place_of(message.conversation)[1] if message.in_thread else ""
-        self._notice(self._channel.whisper(message.channel, root_ts, message.user.id, text))
-
-    def _notice(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Send without making Slack wait. Best effort: nothing has happened that it would have to report."""
-
-        async def send() -> None:
-            try:
-                await sending
-            except DeliveryError as error:
-                logger.warning("notice_not_sent", error=error.error)
-
-        task = asyncio.create_task(send())
-        self._notices.add(task)
-        task.add_done_callback(self._notices.discard)
+        self._notices.send(self._channel.whisper(message.channel, root_ts, message.user.id, text))
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

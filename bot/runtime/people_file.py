@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -19,6 +18,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from bot.core.people import ADDRESS_KEYS, People, Strangers, address_of, people_from, quiet_hours_from
+from bot.core.protocols import Clock
+from bot.core.toml_table import toml_table
+from bot.runtime.clock import SystemClock
+from bot.runtime.watched_file import WatchedFile
 
 logger = structlog.get_logger(__name__)
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -104,38 +107,32 @@ class PeopleFileError(Exception):
 class PeopleFile:
     """The directory of people, as the file has it now."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
+        """`clock`: the wall clock, which the file's times are compared with."""
         self._path = path
-        self._stamp: tuple[int, int] | None = None
+        self._file = WatchedFile(path, clock or SystemClock())
         self._people = People()
 
     def load(self) -> People:
         """Read the file. Raises PeopleFileError. A file that is not there holds nobody."""
         try:
-            self._stamp = self._now()
-            text = self._path.read_text(encoding="utf-8") if self._stamp else ""
-            self._people = parse_people(text)
+            self._people = parse_people(self._file.read())
         except (OSError, ValueError) as error:
-            lines = str(error).splitlines()
-            raise PeopleFileError("\n".join(f"{self._path}: {line}" for line in lines)) from error
+            raise PeopleFileError(self._told(error)) from error
         return self._people
 
     def __call__(self) -> People:
-        """The people now. Cheap: the file is read again only when it has changed."""
+        """The people now. Cheap: the file is read again only when it has changed, and two seconds after that."""
         try:
-            if self._now() != self._stamp:
-                self.load()
+            if (text := self._file.news()) is not None:
+                self._people = parse_people(text)
                 logger.info("people_loaded", persons=len(self._people))
-        except (OSError, PeopleFileError) as error:
-            logger.error("people_file_is_wrong", error=str(error))  # noqa: TRY400 the text says it all
+        except (OSError, ValueError) as error:
+            logger.error("people_file_is_wrong", error=self._told(error))  # noqa: TRY400 the text says it all
         return self._people
 
-    def _now(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_mtime_ns, status.st_size
+    def _told(self, error: Exception) -> str:
+        return "\n".join(f"{self._path}: {line}" for line in str(error).splitlines())
 
 
 def parse_people(text: str) -> People:
@@ -143,7 +140,7 @@ def parse_people(text: str) -> People:
 
     Raises ValueError with a line for each mistake.
     """
-    table = tomllib.loads(text)
+    table = toml_table(text)
     lines: list[str] = []
     file = _File()
     try:

@@ -7,13 +7,13 @@ itself, its roles and persons are held against the people file, its tools and th
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 import structlog
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bot.core.agent import Agent
@@ -27,6 +27,10 @@ from bot.core.policies import (
     unknown_names,
     unknown_tools,
 )
+from bot.core.protocols import Clock
+from bot.core.toml_table import toml_table
+from bot.runtime.clock import SystemClock
+from bot.runtime.watched_file import WatchedFile
 
 logger = structlog.get_logger(__name__)
 _MAX_ENTRIES = 500
@@ -40,7 +44,7 @@ _WRITE: Final[Mapping[str, str]] = {
     "persons": 'a list of ids of the people file, such as persons = ["lena"]',
     "approvals": "a whole number from 1 to 10, such as approvals = 2",
     "four_eyes": "four_eyes = true or false",
-    "channels": 'a list of channels, such as channels = ["slack", "email"]',
+    "channels": 'a list of one channel at least, such as channels = ["slack", "email"]; or leave it out',
     "life": 'from a minute to 7 days, such as life = "45m", "2h" or "7d", or life = "never"',
     "reminders": 'growing shares of the life, at most 10, such as reminders = ["50%", "90%"]',
     "escalation": 'the name of a path, such as escalation = "oncall" for [escalations.oncall]',
@@ -58,42 +62,40 @@ class PolicyFileError(Exception):
 class PolicyFile:
     """The policies, as the file has them now."""
 
-    def __init__(self, path: Path, people: Callable[[], People], agents: Mapping[str, Agent]) -> None:
+    def __init__(
+        self, path: Path, people: Callable[[], People], agents: Mapping[str, Agent], *, clock: Clock | None = None
+    ) -> None:
+        """`clock`: the wall clock, which the file's times are compared with."""
         self._path = path
+        self._file = WatchedFile(path, clock or SystemClock())
         self._people = people
         self._tools = arguments_by_tool(agents.values())
-        self._tried: tuple[tuple[int, int] | None, People] | None = None
+        self._read_with: People | None = None
         self._policies = Policies()
 
     def load(self) -> Policies:
         """Read the file. Raises PolicyFileError. A file that is not there says nothing."""
-        people = self._people()
+        self._read_with = people = self._people()
         try:
-            self._tried = (self._now(), people)
-            text = self._path.read_text(encoding="utf-8") if self._tried[0] else ""
-            self._policies = parse_policies(text, people, self._tools)
+            self._policies = parse_policies(self._file.read(), people, self._tools)
         except (OSError, ValueError) as error:
-            lines = str(error).splitlines()
-            raise PolicyFileError("\n".join(f"{self._path}: {line}" for line in lines)) from error
+            raise PolicyFileError(self._told(error)) from error
         return self._policies
 
     def __call__(self) -> Policies:
         """The policies now. Cheap: the file is read again only when it has changed, or the people have."""
+        # A file that names somebody new is right as soon as the people file has them.
+        before, self._read_with = self._read_with, self._people()
         try:
-            # A file that names somebody new is right as soon as the people file has them.
-            if (tried := self._tried) is None or tried[0] != self._now() or tried[1] is not self._people():
-                self.load()
+            if (text := self._file.news(again=before is not self._read_with)) is not None:
+                self._policies = parse_policies(text, self._read_with, self._tools)
                 logger.info("policies_loaded", entries=len(self._policies.entries))
-        except (OSError, PolicyFileError) as error:
-            logger.error("policy_file_is_wrong", error=str(error))  # noqa: TRY400 the text says it all
+        except (OSError, ValueError) as error:
+            logger.error("policy_file_is_wrong", error=self._told(error))  # noqa: TRY400 the text says it all
         return self._policies
 
-    def _now(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_mtime_ns, status.st_size
+    def _told(self, error: Exception) -> str:
+        return "\n".join(f"{self._path}: {line}" for line in str(error).splitlines())
 
 
 def arguments_by_tool(agents: Iterable[Agent]) -> dict[str, frozenset[str]]:
@@ -103,12 +105,33 @@ def arguments_by_tool(agents: Iterable[Agent]) -> dict[str, frozenset[str]]:
     }
 
 
+def names_as_typed(agents: Iterable[Agent]) -> dict[str, dict[str, str]]:
+    """For every tool: exact arguments that hold a name as it was typed, and the argument that pins what it meant.
+
+    An agent says it at the field of its `exact`: `Field(json_schema_extra={"pinned_by": "commit"})`.
+    """
+    return {
+        tool.name: {
+            name: pins
+            for name, field in (tool.exact or tool.arguments).model_fields.items()
+            if (pins := _pinned_by(field))
+        }
+        for agent in agents
+        for tool in agent.tools
+    }
+
+
+def _pinned_by(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    return str(cast("dict[str, object]", extra).get("pinned_by", "")) if isinstance(extra, dict) else ""
+
+
 def parse_policies(text: str, people: People, tools: Mapping[str, Iterable[str]]) -> Policies:
     """The policies from TOML: `[[policies]]` and `[escalations.<name>]`. Raises ValueError, a line for each mistake.
 
     `tools`: the names of the exact arguments of every tool.
     """
-    table = tomllib.loads(text)
+    table = toml_table(text)
     lines = [
         f"unknown table [{name}]; there are [[policies]] and [escalations.<name>]"
         for name in table

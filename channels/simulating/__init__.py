@@ -1,4 +1,4 @@
-"""What the pages of the simulators share: whom they answer, files, streams, and the rail from one to the next.
+"""What the simulators share: telling what happens, and of their pages the guard, the files, and the rail between them.
 
 It knows no channel: each brings its `Panel`.
 """
@@ -7,17 +7,21 @@ from channels.simulating.files import Files
 from channels.simulating.guard import HEADERS, Json, acting, guarded, reading, refusal
 from channels.simulating.panels import Panel, pages
 from channels.simulating.serving import serve_pages
-from channels.simulating.streams import Notice, Streams
+from channels.simulating.streams import Streams
+from channels.simulating.watching import Change, Subscription, Watched, keep_saved
 
 __all__ = [
     "HEADERS",
+    "Change",
     "Files",
     "Json",
-    "Notice",
     "Panel",
     "Streams",
+    "Subscription",
+    "Watched",
     "acting",
     "guarded",
+    "keep_saved",
     "pages",
     "reading",
     "refusal",

@@ -211,7 +211,7 @@ def plain_text(text: str, bot_user: str) -> str:
 def _user(body: Json) -> SlackUser | None:
     user = _dict(body, "user")
     user_id, home = _text(user, "id"), _home(body)
-    team = _text(user, "team_id") or home
+    team = _text(user, "team_id") or _text(_dict(body, "team"), "id") or home
     if not user_id or not team:
         return None
     name = _text(user, "name") or _text(user, "username") or user_id
@@ -221,7 +221,9 @@ def _user(body: Json) -> SlackUser | None:
 def _home(body: Json) -> str:
     """The workspace that the bot is installed in."""
     granted = _text(_granted(body), "team_id")
-    return granted or _text(body, "team_id") or _text(_dict(body, "team"), "id")
+    # SL22: with a dialog `team` is where it was submitted, for somebody who comes by Slack Connect their own workspace.
+    installed = _text(_dict(body, "view"), "app_installed_team_id")
+    return granted or installed or _text(body, "team_id") or _text(_dict(body, "team"), "id")
 
 
 def _bot_user(body: Json) -> str:

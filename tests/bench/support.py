@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -338,6 +339,12 @@ async def emptied(redis_url: str) -> None:
     store = Store(redis_url, FakeClock())
     await store.connection.redis.flushall()
     await store.close()
+
+
+def rewrite(file: Path, text: str) -> None:
+    """Change a file that the bot watches; it looks as if that had been a while ago, so that it counts at once."""
+    file.write_text(text)
+    os.utime(file, (1, 1))
 
 
 class Door:

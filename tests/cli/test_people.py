@@ -118,6 +118,51 @@ def test_check_finds_what_nobody_could_approve(home: Path) -> None:
     assert "✗ deploy (policy.toml, entry 1): it takes 3 approvals, and 2 persons may" in text
 
 
+FOUR_EYES = (
+    'tool = "deploy"\nwhen = {{ environment = "production" }}\nfour_eyes = true\n'
+    "roles = {roles}\npersons = {persons}\napprovals = {approvals}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("roles", "persons", "approvals", "note"),
+    [
+        ("['approver']", "[]", 1, ""),
+        ("['approver']", "[]", 2, "if one of them asks for it, only 1 person would be left to approve it"),
+        ("['approver']", "['ana']", 2, ""),
+        ("['approver']", "['ana']", 3, "if one of them asks for it, only 2 persons would be left to approve it"),
+        ("[]", "['lena']", 1, "if Lena Vogt asks for it, nobody would be left to approve it"),
+    ],
+)
+def test_check_says_where_four_eyes_leave_too_few(
+    home: Path, roles: str, persons: str, approvals: int, note: str
+) -> None:
+    """AP7: enough to approve what somebody else asks for is no mistake; said for the environment and for the entry."""
+    entry = FOUR_EYES.format(roles=roles, persons=persons, approvals=approvals)
+    (home / "policy.toml").write_text(f"[[policies]]\n{entry}")
+    text = plain(bot_people("check"))
+    assert text.count("! four eyes: ") == text.count(f"! four eyes: {note}") == (2 if note else 0)
+    (home / "policy.toml").write_text(f"[[policies]]\n{entry.replace('four_eyes = true', 'four_eyes = false')}")
+    assert "! " not in bot_people("check")
+
+
+def test_check_warns_of_rules_on_a_name_that_has_others(home: Path) -> None:
+    """AP14: `reference` is what somebody typed; what it means is the commit. Other arguments are not warned of."""
+    (home / "policy.toml").write_text(
+        '[[policies]]\ntool = "deploy"\nwhen = { reference = "v1.4.0" }\nverdict = "refuse"\n'
+        '[[policies]]\ntool = "roll*"\nwhen = { environment = "production", reference = "v*" }\napprovals = 1\n'
+        '[[policies]]\ntool = "*"\nwhen = { environment = "staging", commit = "7624a6f*" }\nverdict = "run"\n'
+    )
+    text = plain(bot_people("check"))
+    note = (
+        "! when.reference: is what somebody typed, so another name of the same commit does not match; to hold for all "
+        "of its names, write when.commit"
+    )
+    assert f"does not let this run. {note}" in text
+    assert text.count(note) == 2
+    assert text.count("! ") == 2
+
+
 @pytest.mark.parametrize(
     ("who", "ids"),
     [

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from bot.core.policies import Escalation, Policies, Policy
 from bot.core.values import ApprovalRule, Ruling, may_run, must_not_run, needs_approval
@@ -110,6 +111,30 @@ def test_what_never_ends_has_no_shares() -> None:
     """AP4: a policy may say that a request never expires; reminders that the tool has by itself go then."""
     rule = rule_of(policies({"life": "never"}))
     assert (rule.life_seconds, rule.reminders, rule.escalation) == (None, (), ())
+
+
+@pytest.mark.parametrize(
+    ("shape", "entry"),
+    [
+        (Policy, {"tool": "deploy", "channels": []}),
+        (Policy, {"tool": []}),
+        (Policy, {"tool": "deploy", "when": {"environment": []}}),
+        (Escalation, {"persons": ["lena"], "after": 0.5, "channels": []}),
+    ],
+)
+def test_an_empty_list_never_stands_for_everything(shape: type[Policy | Escalation], entry: dict[str, object]) -> None:
+    """AP9: whoever writes `channels = []` means fewer channels than before, not all of them."""
+    with pytest.raises(ValidationError, match=r"at least 1 item|names none"):
+        shape.model_validate(entry)
+
+
+def test_an_empty_list_of_persons_names_nobody() -> None:
+    """AP4: it takes away whom the tool names by themselves; with no roles either, nobody is left."""
+    own = needs_approval(ApprovalRule(roles=("approver",), persons=("lena",)))
+    assert (rule_of(policies({"persons": []}), own).roles, rule_of(policies({"persons": []}), own).persons) == (
+        ("approver",),
+        (),
+    )
 
 
 def test_what_the_tool_refuses_stays_refused() -> None:

@@ -86,7 +86,7 @@ async def test_a_hundred_decisions_make_one_transition_and_ninety_nine_truthful_
     people = tmp_path / "people.toml"
     people.write_text(PEOPLE)
     async with bench(redis_url, tmp_path, workers=3, mail=True, sms=True, people_file=people) as found:
-        for seed in range(4):
+        for seed in range(10):
             before = len(found.releases())
             _, log, refused = await one_round(found, seed)
             made = [event for event in log.events if isinstance(event, DecisionMade)]

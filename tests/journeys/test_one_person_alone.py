@@ -22,7 +22,7 @@ from requesting import (
     refusals,
     requests,
 )  # fmt: skip
-from support import LENA_KEY, Bench, bench
+from support import LENA_KEY, Bench, bench, rewrite
 from support import PEOPLE as SAMPLE_PEOPLE
 
 from bot.core.events import DecisionMade, Event, RequestExpired
@@ -157,12 +157,12 @@ async def test_who_was_brought_in_is_asked_again_and_needs_the_role_still(redis_
         (pending,) = log.state.pending
         assert [one.id for one in pending.joined] == ["kim"]
         assert pending.roles == {"approver", "oncall"}
-        people.write_text(PEOPLE + KIM.replace(', "oncall"', ""))
+        rewrite(people, PEOPLE + KIM.replace(', "oncall"', ""))
         again = await found.card(asked)
         await found.slack.click("omar", again, "approve")  # Kim's user in this Slack
         log = await found.settled(asked, refusals)
         assert refusals(log) == [("kim", "role")]
-        people.write_text(PEOPLE + KIM)
+        rewrite(people, PEOPLE + KIM)
         await found.slack.click("omar", again, "approve")
         await found.finished(asked)
         assert len(found.releases()) == 2
@@ -179,7 +179,7 @@ async def test_a_new_id_is_no_second_person(redis_url: str, tmp_path: Path) -> N
         asked = await found.slack.say("ana", "#deploys", DEPLOY)
         card = await nth_card(found, asked, 1)
         await found.slack.click("lena", card, "approve")
-        people.write_text(SAMPLE_PEOPLE.read_text().replace("[people.lena]", "[people.lvogt]"))
+        rewrite(people, SAMPLE_PEOPLE.read_text().replace("[people.lena]", "[people.lvogt]"))
         await found.slack.click("lena", card, "approve")
         log = await found.settled(asked, refusals)
         assert refusals(log) == [("lvogt", "twice")]
@@ -195,7 +195,7 @@ async def test_a_key_with_the_name_of_a_person_is_theirs(redis_url: str, tmp_pat
         launched = await found.http.post("/api/threads", headers=key, json={"message": DEPLOY})
         log = await found.until(lambda log: log.state.pending)
         assert log.state.pending[0].request.requesters == ("api:lena",)
-        people.write_text(SAMPLE_PEOPLE.read_text())
+        rewrite(people, SAMPLE_PEOPLE.read_text())
         where = f"/api/threads/{launched.json()['id']}/requests/{log.state.pending[0].request.id}/response"
         refused = await found.http.post(where, headers=key, json={"decision": "approve"})
         assert refused.status_code == 403

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from requesting import OMAR, PRODUCTION, is_sent, office, refusals, requests, waiting
+from support import rewrite
 
 from bot.core.context import render_context
 from bot.core.events import CallPrepared, PostFailed, RequestOpened
@@ -71,7 +72,7 @@ async def test_a_request_keeps_the_rule_it_was_opened_with(redis_url: str, tmp_p
             ("night", 0.75, ("nia",), ("sms",))
         ]
 
-        (tmp_path / "policy.toml").write_text(f'{PRODUCTION}roles = []\npersons = ["omar"]\n')
+        rewrite(tmp_path / "policy.toml", f'{PRODUCTION}roles = []\npersons = ["omar"]\n')
         found.clock.advance(seconds=1)
         other, other_card = await waiting(found)
         assert [one.id for one in requests(await found.log_of(other))[-1].deciders] == ["omar"]
@@ -87,7 +88,7 @@ async def test_a_request_keeps_the_rule_it_was_opened_with(redis_url: str, tmp_p
 async def test_a_broken_policy_file_changes_nothing_for_what_comes(redis_url: str, tmp_path: Path) -> None:
     """AP4: an error never approves: the policies of before hold while the file is being edited."""
     async with office(redis_url, tmp_path, 'roles = []\npersons = ["lena"]\n') as found:
-        (tmp_path / "policy.toml").write_text("[[policies]]\ntool = ")
+        rewrite(tmp_path / "policy.toml", "[[policies]]\ntool = ")
         asked, card = await waiting(found)
         assert [one.id for one in requests(await found.log_of(asked))[-1].deciders] == ["lena"]
         await found.slack.click("lena", card, "approve")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from requesting import DEPLOY, NIA, OMAR, PEOPLE, code_in, is_sent, kinds, office, refusals, waiting
-from support import BOT_ADDRESS, Bench
+from support import BOT_ADDRESS, Bench, bench
 
 from bot.core.events import DecisionMade, PostHeld
 from bot.core.log import Log
@@ -197,6 +197,25 @@ async def test_one_step_after_the_other_asks_one_person_more_and_all_hear_who_de
         log = await found.settled(asked, refusals)
         assert refusals(log) == [("nia", "late")]
         assert len(found.releases()) == 2
+
+
+async def test_a_tool_may_bring_its_own_reminders_and_escalation(redis_url: str, tmp_path: Path) -> None:
+    """AP11: here deploy.toml says them, and no policy file says anything else."""
+    async with bench(redis_url, tmp_path, sms=True) as found:
+        file = found.sample.deploy_file
+        own = 'reminders = ["20%"]\nescalation = [{ after = "40%", ask = ["@lena"], channels = ["sms"] }]\n'
+        file.write_text(
+            file.read_text().replace("approval_life_seconds = 3600\n", f"approval_life_seconds = 3600\n{own}")
+        )
+        asked, _ = await waiting(found)
+        found.clock.advance(minutes=12)
+        log = await found.settled(asked, lambda log: kinds(log, "request_reminded") == 1 and is_sent(log))
+        assert [event.share for event in log.events if event.type == "request_reminded"] == [0.2]
+        found.clock.advance(minutes=12)
+        assert "Approve?" in (await found.sms("lena", 1))[-1].body
+        found.clock.advance(minutes=35)
+        log = await found.log_of(asked)
+        assert (kinds(log, "request_reminded"), kinds(log, "request_escalated")) == (1, 1)
 
 
 async def test_whoever_is_asked_later_may_decide_only_from_then_on(redis_url: str, tmp_path: Path) -> None:

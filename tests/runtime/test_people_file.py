@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from support import PEOPLE, Bench, bench
 
 from bot.runtime.people_file import PeopleFile, PeopleFileError, parse_people
-from bot.testing import wait_until
+from bot.testing import FakeClock, wait_until
 
 ANA = '[people.ana]\nname = "Ana Ruiz"\nroles = ["engineer"]\nslack = ["T0ACME/U0ANA"]\n'
 LENA = '[people.lena]\nname = "Lena Vogt"\nroles = ["approver"]\nslack = "T0ACME/U0LENA"\n'
@@ -22,12 +22,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def change(file: Path, text: str) -> None:
-    """Write it, with a time of its own, as an editor some seconds later would."""
-    later = file.stat().st_mtime_ns + 1_000_000_000 if file.exists() else 0
+def change(file: Path, text: str, when: float = 1.0) -> None:
+    """Write it at this time (Unix); unless one is given, long ago."""
     file.write_text(text)
-    if later:
-        os.utime(file, ns=(later, later))
+    os.utime(file, (when, when))
 
 
 def test_it_knows_persons_by_id_and_by_address(file: Path) -> None:
@@ -88,6 +86,8 @@ def test_a_missing_file_holds_nobody(tmp_path: Path) -> None:
         ("people = 3", "[people.<id>]: a person is a table"),
         ('[persons.ana]\nname = "Ana"', "unknown table [persons]; persons are written as [people.<id>]"),
         ("[people.ana", "Expected ']'"),
+        ("a = " + "[" * 5000 + "]" * 5000, "tables and lists are nested too deeply; 10 levels are the most"),
+        ("people." + "a." * 1000 + "b = 1", "tables and lists are nested too deeply"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(file: Path, text: str, says: str) -> None:
@@ -191,11 +191,38 @@ def test_a_broken_change_keeps_the_people_of_before_and_says_so_once(file: Path)
 
 
 def test_a_file_that_is_taken_away_takes_everybody_with_it(file: Path) -> None:
-    """Without a file nobody may do anything."""
-    people = PeopleFile(file)
+    """Without a file nobody may do anything; an editor that removes it for a moment takes nobody."""
+    clock = FakeClock()
+    people = PeopleFile(file, clock=clock)
     people.load()
     file.unlink()
+    assert len(people()) == 1
+    clock.advance(seconds=2)
     assert len(people()) == 0
+
+
+@pytest.mark.parametrize("broken", ["", "a = " + "[" * 5000 + "]" * 5000])
+def test_a_file_that_lost_its_text_or_cannot_be_read_keeps_the_people(file: Path, broken: str) -> None:
+    """AP7: such a file is a mistake, told once; whoever has an approval to give can still give it."""
+    people = PeopleFile(file)
+    people.load()
+    change(file, broken)
+    with capture_logs() as logs:
+        assert len(people()) == 1
+        assert len(people()) == 1
+    assert [line["event"] for line in logs] == ["people_file_is_wrong"]
+
+
+def test_a_file_that_is_being_written_keeps_the_people_of_before(file: Path) -> None:
+    """AP4: a part of the new file that is sound by itself is not read."""
+    clock = FakeClock()
+    people = PeopleFile(file, clock=clock)
+    people.load()
+    for text in ("", LENA, LENA + ANA):
+        change(file, text, clock.now().timestamp())
+        assert [person.id for person in people()] == ["ana"]
+    clock.advance(seconds=2)
+    assert [person.id for person in people()] == ["lena", "ana"]
 
 
 def test_parsing_nothing_gives_nobody() -> None:

@@ -11,9 +11,11 @@ from agents import all_agents
 from agents.settings import AgentSettings
 from bot.core.events import CallPrepared, RequestOpened
 from bot.core.people import People
+from bot.core.protocols import Clock
 from bot.core.values import may_run
 from bot.runtime.people_file import PeopleFile, parse_people
 from bot.runtime.policy_file import PolicyFile, PolicyFileError, parse_policies
+from bot.testing import FakeClock
 
 ROOT = Path(__file__).parents[2]
 PERSONS = parse_people(
@@ -29,16 +31,14 @@ def step(name: str, after: str, then: str = "") -> str:
     return f'[escalations.{name}]\npersons = ["ana"]\nafter = "{after}"\n{leads_on}'
 
 
-def change(file: Path, text: str) -> None:
-    """Write it, with a time of its own, as an editor some seconds later would."""
-    later = file.stat().st_mtime_ns + 1_000_000_000 if file.exists() else 0
+def change(file: Path, text: str, when: float = 1.0) -> None:
+    """Write it at this time (Unix); unless one is given, long ago."""
     file.write_text(text)
-    if later:
-        os.utime(file, ns=(later, later))
+    os.utime(file, (when, when))
 
 
-def at(path: Path, people: People = PERSONS) -> PolicyFile:
-    return PolicyFile(path, lambda: people, all_agents(AgentSettings(data_dir=path.parent)))
+def at(path: Path, people: People = PERSONS, *, clock: Clock | None = None) -> PolicyFile:
+    return PolicyFile(path, lambda: people, all_agents(AgentSettings(data_dir=path.parent)), clock=clock)
 
 
 def test_the_sample_is_a_policy_file(tmp_path: Path) -> None:
@@ -74,9 +74,11 @@ def test_a_missing_file_says_nothing(tmp_path: Path) -> None:
         (f"{DEPLOY}reminders = [nan]", "reminders: nan is no share of the life"),
         (f'{DEPLOY}reminders = ["90%", "50%"]', "reminders: ['90%', '50%'] does not grow. Write growing"),
         (f'{DEPLOY}reminders = ["50%", 0.5]', "reminders: ['50%', 0.5] does not grow"),
-        (f'{DEPLOY}channels = ["fax"]', "channels: 'fax' is not allowed. Write a list of channels"),
+        (f'{DEPLOY}channels = ["fax"]', "channels: 'fax' is not allowed. Write a list of one channel at least"),
+        (f"{DEPLOY}channels = []", "channels: [] names none. Write a list of one channel at least"),
         (f'{DEPLOY}roles = "approver"', "roles: 'approver' is not allowed. Write a list of roles"),
         (f"{DEPLOY}when = {{ environment = 3 }}", "when: 3 is not allowed. Write a table of arguments"),
+        (f"{DEPLOY}when = {{ environment = [] }}", "when: [] is not allowed. Write a table of arguments"),
         (f'{DEPLOY}verdict = "approve"', "verdict: 'approve' is not allowed"),
         (f"{DEPLOY}rols = []", "rols: is not a known key. Write roles."),
         ('[[policies]]\nrisk = "low"', "[[policies]] 1 tool: is missing. Write a tool or several"),
@@ -92,7 +94,14 @@ def test_a_missing_file_says_nothing(tmp_path: Path) -> None:
             '[escalations.a]\npersons = ["ana"]\nafter = 0.5\nchannels = ["api"]',
             "[escalations.a] channels: 'api' is not",
         ),
+        (
+            '[escalations.a]\npersons = ["ana"]\nafter = 0.5\nchannels = []',
+            "[escalations.a] channels: [] names none. Write a list of one channel at least",
+        ),
+        ("a = " + "[" * 5000 + "]" * 5000, "tables and lists are nested too deeply; 10 levels are the most"),
+        (f"{DEPLOY}{'when.' * 1000}x = 1", "tables and lists are nested too deeply"),
         # contradictions
+        (f"{DEPLOY}[policies.when]", "when: without an argument in it, it is about every call; write one at least"),
         (f'{DEPLOY}verdict = "run"\nrisk = "high"', "verdict: what is of high risk does not run unasked"),
         (f'{DEPLOY}verdict = "run"\napprovals = 2', 'verdict: "run" asks nobody; take out approvals'),
         (f'{DEPLOY}verdict = "refuse"\nlife = "2h"', 'verdict: "refuse" asks nobody; take out life'),
@@ -169,6 +178,71 @@ def test_a_broken_change_keeps_the_policies_of_before_and_says_so_once(tmp_path:
     assert [line["event"] for line in logs] == ["policy_file_is_wrong"]
     change(path, f'{DEPLOY}verdict = "run"\n')
     assert file().entries[0].verdict == "run"
+
+
+@pytest.mark.parametrize("broken", ["", " \n\n", "a = " + "[" * 5000 + "]" * 5000, "a." * 200 + "b = 1"])
+def test_a_file_that_lost_its_text_or_cannot_be_read_keeps_the_policies(tmp_path: Path, broken: str) -> None:
+    """AP4: what a failed save or a full disk leaves is a mistake, told once, and not a file that says nothing."""
+    path = tmp_path / "policy.toml"
+    change(path, f'{DEPLOY}verdict = "refuse"\n')
+    file = at(path)
+    file.load()
+    change(path, broken)
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert file().resolve("deploy", {}, may_run()).verdict == "refuse"
+    assert [line["event"] for line in logs] == ["policy_file_is_wrong"]
+    assert "is empty now" in logs[0]["error"] or "nested too deeply" in logs[0]["error"]
+    change(path, "# nothing for now\n")
+    assert file().entries == ()
+
+
+def test_a_file_that_is_being_written_keeps_the_policies_of_before(tmp_path: Path) -> None:
+    """AP4: an editor empties the file, writes a part of it that is sound by itself, then the rest: no part counts."""
+    path, clock = tmp_path / "policy.toml", FakeClock()
+    now = clock.now().timestamp()
+    whole = f'{DEPLOY}roles = ["approver"]\n[[policies]]\ntool = "rollback"\nverdict = "refuse"\n'
+    change(path, whole)
+    file = at(path, clock=clock)
+    file.load()
+    with capture_logs() as logs:
+        for text in ("", DEPLOY, whole.replace("refuse", "run")):
+            change(path, text, now)
+            assert file().resolve("rollback", {}, may_run()).verdict == "refuse"
+            assert len(file().entries) == 2
+    assert not logs
+    clock.advance(seconds=2)
+    assert file().entries[1].verdict == "run"
+
+
+def test_a_file_that_is_removed_takes_its_policies_with_it_after_a_while(tmp_path: Path) -> None:
+    """AP4: an editor that saves by removing the file first opens no gap; one that stays away is gone."""
+    path, clock = tmp_path / "policy.toml", FakeClock()
+    change(path, f'{DEPLOY}verdict = "refuse"\n')
+    file = at(path, clock=clock)
+    file.load()
+    path.unlink()
+    assert file().entries
+    change(path, f'{DEPLOY}verdict = "refuse"\nwhy = "No."\n', clock.now().timestamp())
+    clock.advance(seconds=2)
+    assert file().entries[0].why == "No."
+    path.unlink()
+    clock.advance(days=1)
+    assert file().entries  # seen for the first time, though it may have been gone for long
+    clock.advance(seconds=2)
+    assert file().entries == ()
+
+
+def test_people_who_change_while_the_file_is_being_written_are_not_forgotten(tmp_path: Path) -> None:
+    """The file is held against the people as they are once it has settled."""
+    path, clock, people = tmp_path / "policy.toml", FakeClock(), [PERSONS]
+    file = PolicyFile(path, lambda: people[0], all_agents(AgentSettings(data_dir=tmp_path)), clock=clock)
+    file.load()
+    change(path, f'{DEPLOY}persons = ["eve"]\n', clock.now().timestamp())
+    people[0] = parse_people('[people.eve]\nname = "Eve"\n')
+    assert file().entries == ()
+    clock.advance(seconds=2)
+    assert file().entries[0].persons == ("eve",)
 
 
 def test_a_file_that_names_somebody_new_counts_once_they_are_known(tmp_path: Path) -> None:

@@ -105,11 +105,15 @@ async def test_a_question_closes_the_request_and_a_new_mail_brings_question_and_
     page = await post.http.get(newer)
     assert "The agent answers: I am a script" in page.text
     assert "<b>migration" not in page.text
-    assert (await post.http.post(path, data={"verdict": "approve"})).status_code == 303  # its one use is over
+    late = await post.http.post(path, data={"verdict": "approve"})  # its one use is over
+    assert late.status_code == 409
+    assert "Lena Vogt asks: Is there a &lt;b&gt;migration" in late.text
+    assert "<button" not in late.text
     assert len(post.releases()) == 1
     assert (await post.http.post(newer, data={"verdict": "approve"})).status_code == 303
     log = await post.over()
     assert (made(log), len(post.releases())) == ([("lena", "ask"), ("lena", "approve")], 2)
+    assert refusals(log) == [("lena", "late")]
 
 
 async def test_a_question_without_words_is_none(post: Bench) -> None:
@@ -189,16 +193,16 @@ async def test_the_editor_may_not_approve_it_in_another_way(post: Bench) -> None
     ids=["empty", "too long", "unknown", "as it was", "no fields"],
 )
 async def test_a_change_that_is_none_or_cannot_run_burns_nothing(post: Bench, data: dict[str, str], says: str) -> None:
-    """AP13: 422 with the reason; nothing is recorded, and the same link still approves what was proposed."""
+    """AP13, AP16: 422 with the reason; it is noted once, and the same link still approves what was proposed."""
     path = await asked(post)
-    before = await waiting(post)
+    await waiting(post)
     assert "<i>" not in (await post.http.post(path, data=data)).text
     answer = await post.http.post(path, data=data)
     assert answer.status_code == 422
     assert f"Nothing was decided: {says}" in unescape(answer.text)
-    assert (await post.store.logs.load(before.thread_id)).events == before.events
     assert (await post.http.post(path, data={"verdict": "approve"})).status_code == 303
-    await post.over()
+    log = await post.over()
+    assert (refusals(log), made(log)) == ([("lena", "arguments")], [("lena", "approve")])
     assert post.releases()[-1].split()[2] == "v1.4.0"
 
 

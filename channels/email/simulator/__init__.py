@@ -5,18 +5,15 @@ It imports nothing of the bot: the bot hands mail in over SMTP, and gets mail fr
 
 from channels.email.simulator.office import SimulatedMail
 from channels.email.simulator.reception import MAX_SIZE_BYTES, Security
-from channels.email.simulator.records import Change, Mailbox, StoredMail
+from channels.email.simulator.records import Mailbox, StoredMail
 from channels.email.simulator.serving import Ports, serve
-from channels.email.simulator.watching import Subscription
 
 __all__ = [
     "MAX_SIZE_BYTES",
-    "Change",
     "Mailbox",
     "Ports",
     "Security",
     "SimulatedMail",
     "StoredMail",
-    "Subscription",
     "serve",
 ]

@@ -65,7 +65,7 @@ class Queue:
         why = ""
         for pause in (0.0, *PAUSES_SECONDS):
             if pause:
-                self._store.notice("delayed", mail=mail.number, owner=mail.owner)
+                self._store.about(mail, "delayed")
                 await self._sleep(pause)
             outcome, why = await self._attempt(mail)
             if outcome == "handed_on":

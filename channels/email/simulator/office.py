@@ -14,8 +14,8 @@ from channels.email.simulator.reception import Security
 from channels.email.simulator.records import Mailbox, StoredMail
 from channels.email.simulator.stamps import bare, stamped
 from channels.email.simulator.store import Incoming, Store
-from channels.email.simulator.watching import Subscription
 from channels.email.simulator.writing import Draft, bounce, written
+from channels.simulating import Subscription
 
 _TIMEOUT_SECONDS = 10
 

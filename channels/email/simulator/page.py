@@ -6,7 +6,7 @@ any mail program does. A mail's own HTML is served in a sandbox with a policy of
 
 import re
 import smtplib
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.utils import make_msgid
 from pathlib import Path
@@ -20,9 +20,8 @@ from channels.email.simulator.reading import body_of, summary_of
 from channels.email.simulator.records import StoredMail
 from channels.email.simulator.serving import Ports
 from channels.email.simulator.store import Incoming, Store
-from channels.email.simulator.watching import Subscription
 from channels.email.simulator.writing import Draft, written
-from channels.simulating import HEADERS, Files, Json, Notice, Panel, Streams, acting, guarded, reading
+from channels.simulating import HEADERS, Change, Files, Json, Panel, Streams, acting, guarded, reading
 
 FILES = Path(__file__).with_name("page")
 SHOWN_MAILS = 500
@@ -66,7 +65,7 @@ class MailPage:
         self._office, self._ports, self._now = office, ports, now
         self._notice, self._links = notice, list(links)
         self._sent = Store(now, sent_to)
-        self._streams = Streams(self._watch)
+        self._streams = Streams(office.store, _shown)
         self.panel = Panel("mail", "Mail", "/mail", self._routes(), self._arrived, self._streams.close)
 
     def _routes(self) -> list[Route]:
@@ -100,17 +99,6 @@ class MailPage:
             "mails": mails,
             "waiting": [mail.message_id for mail in office.waiting()],
         }
-
-    def _watch(self, after: int | None) -> AsyncGenerator[Notice] | None:
-        subscription = self._office.subscribe(after)
-        return self._notices(subscription) if subscription else None
-
-    async def _notices(self, subscription: Subscription) -> AsyncGenerator[Notice]:
-        try:
-            async for change in subscription:
-                yield Notice(change.number, {"kind": change.kind, "owner": change.owner})
-        finally:
-            self._office.store.unsubscribe(subscription)
 
     async def _mail(self, request: Request) -> Response:
         mail = self._found(request.path_params["key"])
@@ -165,6 +153,10 @@ class MailPage:
                 if found := next((mail for mail in mails if key == f"{kind}{mail.number}"), None):
                     return found
         return None
+
+
+def _shown(change: Change) -> Json:
+    return {"kind": change.kind, "owner": change.data["owner"]}
 
 
 def _document(html: str) -> str:

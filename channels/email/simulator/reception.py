@@ -6,6 +6,7 @@ aiosmtpd speaks the protocol (line ends, sizes, dot-stuffing); here stands what 
 # ruff: noqa: ARG001, ARG002 the hooks have the arguments that aiosmtpd gives
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from channels.email.simulator.faults import Faults
 
 MAX_SIZE_BYTES = 10 * 1024 * 1024
 _ASCII = 128
+_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+"""A line end that is none in SMTP (RFC 5321, 2.3.8)."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,10 @@ class _Desk:
         if fault := self._office.faults.take("data"):
             return _said(fault, server)
         raw = cast("bytes", envelope.content)
+        if _BARE.search(raw):
+            # As Exchange Online does, instead of mending it: aiosmtpd, for which only CR LF ends a line, has refused
+            # the longer ones of such mails already, as one long line.
+            return "550 5.6.11 A line of this mail ends in LF or CR alone; SMTP wants CR LF"
         if any(byte >= _ASCII for byte in raw):
             return "554 5.6.3 8-bit data, but 8BITMIME is not offered"
         mail_from = "" if envelope.mail_from in {None, "<>"} else str(envelope.mail_from)

@@ -59,16 +59,3 @@ class StoredMail:
     def _part(self, kind: str) -> str:
         part = self.headers.get_body((kind,))
         return part.get_content() if part else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something that happened, for watchers."""
-
-    number: int
-    kind: str
-    """`arrived`, `deleted`, `queued`, `handed_on`, `delayed`, `bounced`."""
-    mail: int
-    """The number of the mail that it is about."""
-    owner: str
-    """Whose mailbox."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from channels.email.simulator.records import StoredMail
-from channels.email.simulator.watching import Watched
+from channels.simulating import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,7 @@ class Store(Watched):
     """Mails by number. With `save_to` each is a file with its envelope beside it, and a restart finds them again."""
 
     def __init__(self, now: Callable[[], datetime], save_to: Path | None) -> None:
-        # Numbers of an earlier process are always smaller, so that its watchers notice that they must start anew.
-        super().__init__(int(now().timestamp() * 1_000))
+        super().__init__(now().timestamp())
         self._now = now
         self._folder = save_to
         self._mails: dict[int, StoredMail] = {}
@@ -47,7 +46,7 @@ class Store(Watched):
         if self._folder:
             _write(self._folder, mail)
         self._mails[number] = mail
-        self.notice(kind, mail=number, owner=mail.owner)
+        self.about(mail, kind)
         return mail
 
     def remove(self, mail: StoredMail, kind: str) -> None:
@@ -57,7 +56,11 @@ class Store(Watched):
         if self._folder:
             for suffix in ("json", "eml"):
                 (self._folder / f"{mail.number:08d}.{suffix}").unlink(missing_ok=True)
-        self.notice(kind, mail=mail.number, owner=mail.owner)
+        self.about(mail, kind)
+
+    def about(self, mail: StoredMail, kind: str) -> None:
+        """Tell watchers what became of a mail: `arrived`, `queued`, `delayed`, `handed_on`, `bounced`, `deleted`."""
+        self.notice(kind, {"mail": mail.number, "owner": mail.owner})
 
     def of(self, owner: str) -> list[StoredMail]:
         """The mails of one mailbox, oldest first."""

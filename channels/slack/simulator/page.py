@@ -3,16 +3,14 @@
 It acts for people only, never for the bot. Whom it answers stands in `channels.simulating.guard`.
 """
 
-from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from channels.simulating import Files, Notice, Streams, acting, guarded, reading
+from channels.simulating import Change, Files, Streams, acting, guarded, reading
 from channels.slack.simulator.records import Json
-from channels.slack.simulator.watching import Subscription
 from channels.slack.simulator.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ class Page:
     def __init__(self, simulator: "SimulatedSlack") -> None:
         self._simulator = simulator
         self._workspace: Workspace = simulator.workspace
-        self.streams = Streams(self._watch)
+        self.streams = Streams(simulator.workspace, _shown)
 
     def routes(self) -> list[Route]:
         """`/`, its files, and `/page/…`."""
@@ -65,17 +63,6 @@ class Page:
             "files": [asdict(file) for file in workspace.files.values()],
         }
 
-    def _watch(self, after: int | None) -> AsyncGenerator[Notice] | None:
-        subscription = self._workspace.subscribe(after)
-        return self._notices(subscription) if subscription else None
-
-    async def _notices(self, subscription: Subscription) -> AsyncGenerator[Notice]:
-        try:
-            async for change in subscription:
-                yield Notice(change.number, {"kind": change.kind, "data": change.data})
-        finally:
-            self._workspace.unsubscribe(subscription)
-
     async def _say(self, body: Json) -> None:
         text = str(body["text"]).strip()
         if text.startswith("/"):
@@ -96,3 +83,7 @@ class Page:
 
     async def _close(self, body: Json) -> None:
         await self._simulator.close_view(str(body["user"]), self._workspace.view(str(body["view"])))
+
+
+def _shown(change: Change) -> Json:
+    return {"kind": change.kind, "data": change.data}

@@ -228,12 +228,17 @@ class Payloads:
 
     def view_submission(self, user: User, view: View, values: Json, trigger_id: str) -> Json:
         """A modal's submit button."""
-        payload = self._interaction("view_submission", user)
-        return payload | {"trigger_id": trigger_id, "view": self.view(view, values), "response_urls": []}
+        payload = self._of_view("view_submission", user, self.view(view, values))
+        return payload | {"trigger_id": trigger_id, "response_urls": []}
 
     def view_closed(self, user: User, view: View) -> Json:
         """A modal that was dismissed; sent only when it asked for `notify_on_close`."""
-        return self._interaction("view_closed", user) | {"view": self.view(view), "is_cleared": False}
+        return self._of_view("view_closed", user, self.view(view)) | {"is_cleared": False}
+
+    def _of_view(self, kind: str, user: User, view: Json) -> Json:
+        # Unlike for a click, `team` is the person's own; where the app is installed stands in the view alone.
+        domain = self.workspace.team_name.lower() if user.team_id == self.workspace.team_id else "partner"
+        return self._interaction(kind, user) | {"team": {"id": user.team_id, "domain": domain}, "view": view}
 
     def command(self, user: User, channel: Channel, command: str, text: str, **tickets: str) -> dict[str, Any]:
         """A slash command; `tickets` are `trigger_id` and `response_key`."""

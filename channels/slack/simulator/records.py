@@ -90,12 +90,3 @@ class View:
     payload: Json
     hash: str
     errors: dict[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A notice for whoever watches the workspace; `number` counts up by one, `data` is ready for JSON."""
-
-    number: int
-    kind: str
-    data: Json

@@ -1,14 +1,10 @@
 """Runs a `SimulatedSlack` inside the current event loop, on loopback only. Leaving the block stops all it started."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from channels.simulating import Panel, serve_pages
+from channels.simulating import Panel, keep_saved, serve_pages
 from channels.slack.simulator.app import SimulatedSlack
-from channels.slack.simulator.watching import Subscription
-from channels.slack.simulator.workspace import Workspace
 
 
 @asynccontextmanager
@@ -22,7 +18,7 @@ async def serve(simulator: SimulatedSlack, port: int = 0, *, beside: Sequence[Pa
     try:
         async with serve_pages([simulator.panel, *beside], port) as base_url:
             simulator.base_url = base_url
-            saving = _start_saving(simulator)
+            saving = keep_saved(simulator.workspace, simulator.save_to, simulator.workspace.save)
             try:
                 yield base_url
             finally:
@@ -31,17 +27,3 @@ async def serve(simulator: SimulatedSlack, port: int = 0, *, beside: Sequence[Pa
         await simulator.close()
         if saving:
             await saving
-
-
-def _start_saving(simulator: SimulatedSlack) -> asyncio.Task[None] | None:
-    changes = simulator.workspace.subscribe()
-    if simulator.save_to is None or changes is None:
-        return None
-    return asyncio.create_task(_save(simulator.workspace, simulator.save_to, changes))
-
-
-async def _save(workspace: Workspace, path: Path, changes: Subscription) -> None:
-    async for _ in changes:
-        changes.skip()
-        workspace.save(path)
-    workspace.save(path)

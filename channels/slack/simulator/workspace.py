@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from channels.simulating import Watched
 from channels.slack.simulator.records import Channel, File, Json, Message, User, View
-from channels.slack.simulator.watching import Watched
 
 TS_STEP = 100
 """Microseconds between two messages of the same instant."""
@@ -38,7 +38,8 @@ class Workspace(Watched):
         bot_id: str = "B0BOT",
         app_id: str = "A0BOT",
     ) -> None:
-        super().__init__(now)
+        super().__init__(now())
+        self.now = now
         self.team_id, self.team_name, self.bot_id, self.app_id = team_id, team_name, bot_id, app_id
         self.users = {user.id: user for user in users}
         self.channels = {channel.id: channel for channel in channels}

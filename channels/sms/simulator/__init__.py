@@ -6,8 +6,8 @@ of segments: the bot is reached as Twilio reaches it, over HTTP.
 
 from channels.sms.simulator.app import SimulatedTwilio
 from channels.sms.simulator.carrier import Callback, Trouble
-from channels.sms.simulator.records import Change, Text
+from channels.sms.simulator.records import Text
 from channels.sms.simulator.serving import serve
 from channels.sms.simulator.signing import signature
 
-__all__ = ["Callback", "Change", "SimulatedTwilio", "Text", "Trouble", "serve", "signature"]
+__all__ = ["Callback", "SimulatedTwilio", "Text", "Trouble", "serve", "signature"]

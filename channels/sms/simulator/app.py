@@ -6,7 +6,7 @@ The composition root of the simulator. It must never listen anywhere by itself: 
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from channels.sms.simulator.carrier import Callback, Carrier, Trouble
 from channels.sms.simulator.network import Network
-from channels.sms.simulator.records import API_VERSION, Change, Text
+from channels.sms.simulator.records import API_VERSION, Text
 from channels.sms.simulator.rest import Refused, RestApi, refusal
 
 
@@ -146,13 +146,9 @@ class SimulatedTwilio:
         """Until every text has arrived or failed, and its callbacks were made."""
         await self.carrier.settle()
 
-    def subscribe(self, after: int | None = None) -> AsyncGenerator[Change]:
-        """What happens, for a page; see `Network.subscribe`."""
-        return self.network.subscribe(after)
-
     async def close(self) -> None:
         """Stop everything that is under way and free the connections; what was said stays readable."""
-        self.network.close()
+        self.network.close_subscriptions()
         await self.carrier.close()
         if self._own_http:
             await self._own_http.aclose()

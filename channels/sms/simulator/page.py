@@ -3,12 +3,12 @@
 It acts for the people it was given only, never for the bot: a text goes the way that Twilio's do.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from starlette.routing import Route
 
-from channels.simulating import Files, Json, Notice, Panel, Streams, acting, guarded, reading
+from channels.simulating import Files, Json, Panel, Streams, acting, guarded, reading
 from channels.sms.simulator.app import SimulatedTwilio
 from channels.sms.simulator.records import Text
 
@@ -35,7 +35,7 @@ class PhonePage:
     ) -> None:
         self._twilio, self._phones = twilio, dict(phones)
         self._notice, self._links = notice, list(links)
-        self._streams = Streams(self._watch)
+        self._streams = Streams(twilio.network, lambda change: {"kind": change.kind})
         routes = [
             *Files(FILES).routes("/phone", "/phone/files"),
             Route("/phone/state", reading(self._state)),
@@ -64,15 +64,6 @@ class PhonePage:
             "left": sorted(network.opted_out),
             "texts": [_shown(text, trouble.get(text.sid)) for text in shown],
         }
-
-    def _watch(self, after: int | None) -> AsyncGenerator[Notice] | None:
-        if after is not None and not self._twilio.network.can_catch_up(after):
-            return None
-        return self._notices(after)
-
-    async def _notices(self, after: int | None) -> AsyncGenerator[Notice]:
-        async for change in self._twilio.subscribe(after):
-            yield Notice(change.number, {"kind": change.kind})
 
     async def _send(self, body: Json) -> None:
         number, text = str(body["from"]), str(body["text"]).strip()

@@ -65,13 +65,3 @@ class Text:
             "to": self.to,
             "uri": f"{uri}.json",
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something happened. Numbers go up by one; those of a later process are higher than all before."""
-
-    number: int
-    kind: str
-    """`text` (new, or its status changed), `opt` (a number left or came back), `trouble` (a webhook failed)."""
-    data: Json

@@ -1,14 +1,11 @@
 """Runs a `SimulatedTwilio` on loopback. Leaving the block stops everything it started."""
 
-import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
+from channels.simulating import keep_saved
 from channels.simulating.serving import serve_app
 from channels.sms.simulator.app import SimulatedTwilio
-from channels.sms.simulator.network import Network
 
 
 @asynccontextmanager
@@ -18,18 +15,10 @@ async def serve(simulator: SimulatedTwilio, port: int = 0) -> AsyncGenerator[str
     Raises `OSError` when the port is taken.
     """
     async with serve_app(simulator.app, port) as simulator.base_url:
-        saving = asyncio.create_task(_save(simulator.network, simulator.save_to)) if simulator.save_to else None
+        saving = keep_saved(simulator.network, simulator.save_to, simulator.network.save)
         try:
             yield simulator.base_url
         finally:
             await simulator.close()
             if saving:
                 await saving
-
-
-async def _save(network: Network, path: Path) -> None:
-    async with contextlib.aclosing(network.subscribe()) as changes:
-        async for change in changes:
-            if change.number == network.change_number:  # the last of what has gathered
-                network.save(path)
-    network.save(path)

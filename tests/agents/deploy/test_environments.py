@@ -47,6 +47,20 @@ def test_a_whole_file_is_read_with_careful_defaults(tmp_path: Path) -> None:
     assert not load(write(tmp_path, with_line('risk = "medium"'))).environment("production").four_eyes
 
 
+def test_reminders_and_escalation_are_data_beside_the_tool(tmp_path: Path) -> None:
+    """AP11: as shares of the life; steps ask roles and persons, over channels if they name any."""
+    assert load(write(tmp_path, WHOLE)).environment("production").reminders == (0.5, 0.9)
+    steps = '{ after = "20%", ask = ["oncall", "@lena"], channels = ["sms"] }, { after = 0.5, ask = ["lead"] }'
+    text = with_line('reminders = ["25%", 0.8]').rstrip() + f"\nescalation = [{steps}]\n"
+    production = load(write(tmp_path, text)).environment("production")
+    assert production.reminders == (0.25, 0.8)
+    first, second = production.escalation_steps()
+    assert (first.name, first.after, first.roles, first.persons, first.channels) == (
+        "oncall or lena", 0.2, ("oncall",), ("lena",), ("sms",),
+    )  # fmt: skip
+    assert (second.name, second.after, second.roles, second.channels) == ("lead", 0.5, ("lead",), ())
+
+
 def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
     """An approval rests on these values, so nobody changes them in memory."""
     file = load(write(tmp_path, WHOLE))
@@ -114,6 +128,19 @@ def test_an_unknown_environment_is_answered_with_the_known_ones(tmp_path: Path) 
         ("approvals = true", "approvals", "Write a whole number from 0 to 10"),
         ('approvals = "1"', "approvals", "Write a whole number from 0 to 10"),
         ('four_eyes = "yes"', "four_eyes", "Write four_eyes = true or false"),
+        ("channels = []", "channels", "names none. Write one at least of slack, email, sms, api"),
+        ('channels = ["fax"]', "channels.0", "'fax' is not allowed. Write one at least of slack"),
+        ('reminders = ["90%", "50%"]', "reminders", "does not grow. Write growing shares of the life"),
+        ("reminders = [2.0]", "reminders.0", "Write growing shares"),
+        ('escalation = [{ after = "25%" }]', "escalation.0.ask", "is missing. Write a list of roles, or of persons"),
+        ('escalation = [{ after = "0%", ask = ["oncall"] }]', "escalation.0.after", "Write a share of the life"),
+        ('escalation = [{ after = "25%", ask = [] }]', "escalation.0.ask", "Write a list of roles, or of persons"),
+        ('escalation = [{ after = "25%", asks = ["a"], ask = ["a"] }]', "escalation.0.asks", "Write ask."),
+        (
+            'escalation = [{ after = "50%", ask = ["a"] }, { after = "25%", ask = ["b"] }]',
+            "escalation",
+            "has a step that is not later than the one before it; write growing shares",
+        ),
         ("approval_life_seconds = 59", "approval_life_seconds", "59 is not allowed. Write a whole number from 60"),
         ("approval_life_seconds = 604801", "approval_life_seconds", "from 60 to 604800"),
         ("time_limit_seconds = 0", "time_limit_seconds", "Write a whole number from 1"),
@@ -146,6 +173,9 @@ def test_a_mistake_is_one_line_with_what_to_write_instead(tmp_path: Path, line: 
         (WHOLE + '\nname = "other"\n', "environments: production.name is not a known key; the name stands in"),
         ("service = 3\nenvironments = [1]", "service: 3 is not allowed. Write a table [service]"),
         (WHOLE.replace("[service]", "[service"), "is not TOML: "),
+        (f"a = {'[' * 5000}{']' * 5000}", "is not TOML: tables and lists are nested too deeply"),
+        (f"service.{'a.' * 1000}b = 1", "is not TOML: tables and lists are nested too deeply"),
+        (f"a = {'9' * 5000}", "is not TOML: "),
     ],
 )
 def test_a_file_of_the_wrong_shape_is_refused(tmp_path: Path, text: str, start: str) -> None:

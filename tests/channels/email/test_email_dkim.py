@@ -283,10 +283,11 @@ async def test_another_domain_s_signature_beside_it_changes_nothing(front: Front
 @pytest.mark.parametrize(
     ("tag", "proves"),
     [
-        (f"x={int(time.time()) + 3600}", True),
-        (f"t={int(time.time()) - 7200}", True),
-        (f"t={int(time.time()) - 7200}; x={int(time.time()) - 60}", False),
-        (f"x={int(time.time()) - 60}", False),
+        # Named, because the time is another one in each process that collects the tests.
+        pytest.param(f"x={int(time.time()) + 3600}", True, id="ends later"),
+        pytest.param(f"t={int(time.time()) - 7200}", True, id="made earlier"),
+        pytest.param(f"t={int(time.time()) - 7200}; x={int(time.time()) - 60}", False, id="made earlier and ended"),
+        pytest.param(f"x={int(time.time()) - 60}", False, id="ended"),
         ("x=1", False),
         ("x=soon", False),
         ("x=" + "9" * 5000, False),

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from support import BOT_ADDRESS, PEOPLE, Bench, bench
+from support import BOT_ADDRESS, PEOPLE, Bench, bench, rewrite
 
 from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.faces import needs_delivery
@@ -35,7 +35,7 @@ async def post(redis_url: str, tmp_path: Path, people_file: Path) -> AsyncGenera
 def lena_is_no_approver(people_file: Path) -> None:
     """From now on."""
     roles = 'name = "Lena Vogt"\nroles = '
-    people_file.write_text(people_file.read_text().replace(f'{roles}["engineer", "approver"]', f'{roles}["guest"]'))
+    rewrite(people_file, people_file.read_text().replace(f'{roles}["engineer", "approver"]', f'{roles}["guest"]'))
 
 
 def is_at_rest(log: Log) -> bool:

@@ -1,6 +1,6 @@
 """Each mail is taken once: while the store is away it is not acknowledged, and copies, at once or later, are one mail.
 
-The outage is a real one: the bot reaches Redis through a relay that the test cuts.
+The outage is a real one: see `Outage`.
 """
 
 from __future__ import annotations
@@ -8,18 +8,15 @@ from __future__ import annotations
 import asyncio
 import smtplib
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from channel_contract import Outage
 from support import BOT_ADDRESS, Bench, bench
 
 from bot.core.events import DecisionMade, DecisionRefused, MessageReceived
 from bot.core.faces import needs_delivery
 from bot.core.log import Log
-from bot.testing import wait_until
 from channels.email.record import RawMail
 from channels.email.simulator import StoredMail
 
@@ -31,61 +28,6 @@ PASS = "Authentication-Results: mx.acme.example; dmarc=pass header.from=acme.exa
 async def post(redis_url: str, tmp_path: Path) -> AsyncGenerator[Bench]:
     async with bench(redis_url, tmp_path, mail=True) as found:
         yield found
-
-
-@dataclass
-class Relay:
-    """A TCP port in front of Redis' unix socket."""
-
-    target: Path
-    port: int = 0
-    _server: asyncio.Server | None = None
-    _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
-
-    async def open(self) -> None:
-        """Let connections through."""
-        self._server = await asyncio.start_server(self._through, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        """Refuse new connections and break those there are."""
-        if self._server:
-            self._server.close()
-            self._server = None
-        for writer in list(self._writers):
-            writer.transport.abort()
-        await wait_until(lambda: not self._writers)
-
-    async def _through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(str(self.target))
-        ends = {writer, back}
-        self._writers |= ends
-        try:
-            await asyncio.gather(_copied(reader, back), _copied(there, writer))
-        finally:
-            self._writers -= ends
-            for end in ends:
-                end.transport.abort()
-
-
-async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.transport.abort()
-
-
-@asynccontextmanager
-async def behind_a_relay(redis_url: str, tmp_path: Path) -> AsyncGenerator[tuple[Bench, Relay]]:
-    """The bot, with a relay before its store."""
-    relay = Relay(Path(urlsplit(redis_url).path))
-    await relay.open()
-    try:
-        async with bench(f"redis://127.0.0.1:{relay.port}", tmp_path, mail=True) as found:
-            yield found, relay
-    finally:
-        await relay.cut()
 
 
 def is_at_rest(log: Log) -> bool:
@@ -122,8 +64,9 @@ def said(log: Log) -> list[str]:
 
 async def test_while_the_store_is_away_the_sender_keeps_the_mail(redis_url: str, tmp_path: Path) -> None:
     """EM1: 451 for a message and for a decision, until the store is back; then each is taken, once."""
-    async with behind_a_relay(redis_url, tmp_path) as (post, relay):
-        await relay.cut()
+    outage = Outage(redis_url, tmp_path / "redis")
+    async with bench(outage.url, tmp_path, mail=True) as post:
+        await outage.begin()
         raw = mail(ANA, "deploy v1.4.0 to production")
 
         def hand_in() -> None:
@@ -133,14 +76,14 @@ async def test_while_the_store_is_away_the_sender_keeps_the_mail(redis_url: str,
         with pytest.raises(smtplib.SMTPDataError) as refused:
             await asyncio.to_thread(hand_in)
         assert refused.value.smtp_code == 451
-        await relay.open()
+        outage.end()
         for _ in range(2):
             await asyncio.to_thread(hand_in)
         (ask,) = await post.mails("lena", 1)
         await post.until(lambda log: log.state.pending and is_at_rest(log))
         assert len(await post.threads()) == 1
 
-        await relay.cut()
+        await outage.begin()
         changes = post.mail.subscribe()
         assert changes
         await post.mail.write(LENA, "", "", "APPROVE", in_reply_to=ask)
@@ -149,7 +92,7 @@ async def test_while_the_store_is_away_the_sender_keeps_the_mail(redis_url: str,
                 break
         post.mail.store.unsubscribe(changes)
         assert len(post.mail.waiting()) == 1
-        await relay.open()
+        outage.end()
         await post.mail.queue.until_empty()
         log = await post.over()
         assert [event.verdict for event in log.events if isinstance(event, DecisionMade)] == ["approve"]

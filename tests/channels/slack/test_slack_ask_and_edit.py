@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from support import Bench
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import PEOPLE, Bench, bench
 
 from bot.core.events import CallPrepared, DecisionMade, DecisionRefused
+from channels.slack.receive import read_submission
 from channels.slack.simulator import Message
 
 
@@ -76,3 +81,53 @@ async def test_a_change_that_cannot_run_is_told_and_changes_nothing(on_bench: Be
     log = await on_bench.settled(asked, lambda log: any(isinstance(event, DecisionRefused) for event in log.events))
     assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["arguments"]
     assert log.state.pending
+
+
+async def test_a_dialog_of_another_workspace_s_person_counts_no_more_than_their_click(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """SL22: Slack names their workspace as `team`, and the one that the bot is installed in only within the view."""
+    people = tmp_path / "people.toml"
+    people.write_text(PEOPLE.read_text().replace('roles = ["guest"]', 'roles = ["approver"]'))
+    async with bench(redis_url, tmp_path, people_file=people) as on_bench:
+        slack = on_bench.slack
+        asked, card = await asked_for(on_bench)
+        await slack.click("lena", card, "edit")
+        (view,) = slack.views("lena")
+        typed = {"argument:reference": {"text": {"type": "plain_text_input", "value": "v1.3.1"}}}
+        payload = slack.payloads.view_submission(slack.workspace.user("U0GIL"), view, typed, "1.2.3")
+        assert payload["team"]["id"] == "T0PARTNER"
+        assert (await slack.deliveries.send("interactive", payload)).accepted
+        log = await on_bench.settled(asked, lambda log: any(isinstance(one, DecisionRefused) for one in log.events))
+        assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["external"]
+        assert log.state.pending
+
+
+@pytest.mark.parametrize(
+    ("user_team", "team", "installed", "address", "external"),
+    [
+        ("T1", "T1", "T1", "slack:T1/U1", False),
+        ("T2", "T2", "T1", "slack:T2/U1", True),
+        ("T2", "T1", "T1", "slack:T2/U1", True),
+        ("", "T2", "T1", "slack:T2/U1", True),
+        ("T1", "T1", "", "slack:T1/U1", False),
+        ("T2", "T1", "", "slack:T2/U1", True),
+        ("T1", "", "T1", "slack:T1/U1", False),
+        ("T2", "", "T1", "slack:T2/U1", True),
+    ],
+)
+def test_whose_workspace_a_dialog_was_submitted_in(
+    user_team: str, team: str, installed: str, address: str, *, external: bool
+) -> None:
+    """SL22: the view's word on where the bot is installed goes before `team`, which may be the person's own."""
+    body: dict[str, Any] = {
+        "type": "view_submission",
+        "team": {"id": team, "domain": "somewhere"} if team else None,
+        "user": {"id": "U1", "username": "gil", **({"team_id": user_team} if user_team else {})},
+        "view": {"id": "V1", "callback_id": "edit", "state": {"values": {}}, "hash": "1.2"},
+    }
+    if installed:
+        body["view"]["app_installed_team_id"] = installed
+    submission = read_submission(body)
+    assert submission
+    assert (submission.user.address, submission.user.external) == (address, external)

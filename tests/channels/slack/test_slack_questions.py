@@ -82,7 +82,9 @@ async def test_a_question_in_words_is_answered_by_a_reply(redis_url: str, tmp_pa
         assert on_bench.slack.card_actions(card) == {}
         assert card.text == "Question: What shall it be called?"
         assert "reply in this thread to answer" in str(card.blocks)
-        assert {"type": "plain_text", "text": "Nobody named it *yet* <!here>.", "emoji": False} in [one.get("text") for one in card.blocks]
+        assert {"type": "plain_text", "text": "Nobody named it *yet* <!here>.", "emoji": False} in [
+            one.get("text") for one in card.blocks
+        ]
         await on_bench.slack.say("omar", "#deploys", "ok", asked.ts)
         await on_bench.finished(asked)
         assert "Omar Haddad answered, 09:00 UTC: “ok”" in now(on_bench, card).text

@@ -16,7 +16,8 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from bot.testing import FakeClock, wait_until
-from channels.email.simulator import MAX_SIZE_BYTES, Change, Mailbox, Ports, Security, SimulatedMail, serve
+from channels.email.simulator import MAX_SIZE_BYTES, Mailbox, Ports, Security, SimulatedMail, serve
+from channels.simulating import Change
 
 BOT, LENA, ANA = "bot@acme.example", "lena@acme.example", "ana@acme.example"
 PEOPLE = (Mailbox(LENA, "Lena Vogt"), Mailbox(ANA, "Ana Ünal"))
@@ -142,7 +143,7 @@ async def test_what_the_server_refuses() -> None:
 
 
 async def test_a_bare_line_feed_does_not_end_a_mail() -> None:
-    """Smuggling: a second mail behind an end that is none stays text of the first."""
+    """Smuggling: a second mail behind an end that is none is part of the first, and refused with it."""
     mail = office()
     async with serve(mail) as ports:
 
@@ -155,10 +156,27 @@ async def test_a_bare_line_feed_does_not_end_a_mail() -> None:
                         pass
                 evil = f"\n.\nMAIL FROM:<{BOT}>\nRCPT TO:<{ANA}>\nDATA\nSubject: evil\n\nx\n.\n".encode()
                 raw.sendall(b"Subject: one\r\n\r\nx" + evil + b"\r\n.\r\n")
+                assert answers.readline().startswith(b"550 5.6.11")
+                raw.sendall(b"NOOP\r\n")
                 assert answers.readline().startswith(b"250")
 
         await asyncio.to_thread(smuggle)
-        assert [one.subject for one in mail.inbox(ANA)] == ["one"]
+        assert mail.inbox(ANA) == []
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r"], ids=["LF", "CR"])
+async def test_other_line_ends_than_those_of_smtp_are_refused_aloud(line_end: bytes) -> None:
+    """What smtplib hands in as bytes goes out as it is; the bot would find a broken header in it and say nothing."""
+    mail = office()
+    async with serve(mail):
+        short, longer = (plain("hello\n" * count).as_bytes().replace(b"\r\n", line_end) for count in (1, 500))
+        codes: list[int] = []
+        for raw in (short, longer):
+            with pytest.raises(smtplib.SMTPDataError) as refused:
+                await mail.submit(raw, mail_from=LENA, rcpt_to=[ANA])
+            codes.append(refused.value.smtp_code)
+        assert codes == [550, 500]
+        assert mail.inbox(ANA) == []
 
 
 async def test_any_mail_program_can_read_the_mailboxes() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from simulator_fakes import Clock
 
+from channels.simulating.watching import KEPT_CHANGES
 from channels.slack.simulator import SimulatedSlack, Workspace, sample_workspace, serve
-from channels.slack.simulator.watching import KEPT_CHANGES
 
 
 def test_timestamps_are_unique_and_increase_while_the_clock_stands_still(clock: Clock) -> None:

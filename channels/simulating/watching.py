@@ -1,4 +1,4 @@
-"""Telling watchers what happens in the workspace, in order and without gaps.
+"""Telling watchers what happens in a simulator, in order and without gaps.
 
 A watcher that was away catches up from the last notice that it saw, or is told that it cannot. Nothing here blocks the
 one who gives a notice.
@@ -7,15 +7,26 @@ one who gives a notice.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
-from channels.slack.simulator.records import Change, Json
+from channels.simulating.guard import Json
 
 KEPT_CHANGES = 2_000
 """How many notices a watcher that lost its connection can catch up on; beyond that it must read the state again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A notice: `number` counts up by one, `data` is ready for JSON. Which kinds there are, each simulator says."""
+
+    number: int
+    kind: str
+    data: Json
+
+
 class Subscription:
-    """The notices of a workspace from one moment on; `async for` it, and `close` it from anywhere to end the loop."""
+    """The notices from one moment on; `async for` it, and `close` it from anywhere to end the loop."""
 
     def __init__(self, backlog: Iterable[Change]) -> None:
         self._queue: asyncio.Queue[Change | None] = asyncio.Queue()
@@ -23,7 +34,7 @@ class Subscription:
             self._queue.put_nowait(change)
 
     def put(self, change: Change) -> None:
-        """Called by the workspace for each change."""
+        """Called for each change."""
         self._queue.put_nowait(change)
 
     def skip(self) -> None:
@@ -48,14 +59,13 @@ class Subscription:
 
 
 class Watched:
-    """Something that gives numbered notices; `now` gives seconds since the epoch."""
+    """Something that gives numbered notices, since `since` (seconds since the epoch)."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.now = now
+    def __init__(self, since: float) -> None:
         self._changes: deque[Change] = deque(maxlen=KEPT_CHANGES)
         self._subscriptions: set[Subscription] = set()
         # Numbers of an earlier process are always smaller, so that its watchers notice that they must start anew.
-        self.change_number = int(now() * 1_000)
+        self.change_number = int(since * 1_000)
 
     def notice(self, kind: str, data: Json) -> None:
         """Tell every watcher; also used for what leaves no trace in the store, such as a failed delivery."""
@@ -84,3 +94,16 @@ class Watched:
         """End every watcher's iteration, so that a server with open streams can stop."""
         for subscription in list(self._subscriptions):
             self.unsubscribe(subscription)
+
+
+def keep_saved(watched: Watched, path: Path | None, save: Callable[[Path], None]) -> asyncio.Task[None] | None:
+    """Save to `path` whenever something has happened, and once more when the subscriptions end; None: nowhere."""
+    changes = watched.subscribe() if path else None
+    return asyncio.create_task(_saving(changes, path, save)) if path and changes else None
+
+
+async def _saving(changes: Subscription, path: Path, save: Callable[[Path], None]) -> None:
+    async for _ in changes:
+        changes.skip()
+        save(path)
+    save(path)

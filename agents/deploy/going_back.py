@@ -1,0 +1,60 @@
+"""What a rollback may go back to: a release that is truly older than what runs, and nothing else.
+
+People allow a rollback on easier terms than a deploy, because it undoes. What brings any commit there that does not run
+there yet is a deploy, whatever it is called.
+"""
+
+from __future__ import annotations
+
+from agents.deploy.repository import Commit, Comparison, RepositoryError
+from agents.deploy.world import World, named
+from bot.core.tool import ToolError
+
+
+async def tag_before(world: World, name: str) -> str:
+    """The newest tag older than what runs on an environment. Raises ToolError."""
+    current = await world.current(await world.environment(name))
+    if current is None:
+        raise ToolError(f"Nothing runs on {name}, so there is nothing to go back from.")
+    try:
+        for tag in await world.source().tags(100):
+            if tag.commit.sha != current.sha and (await world.source().compare(current.sha, tag.commit.sha, 1)).older:
+                return tag.name
+    except RepositoryError as error:
+        raise ToolError(str(error)) from error
+    raise ToolError(
+        f"There is no tag older than what runs on {name} ({current.short}). Name the release to go back to."
+    )
+
+
+def must_be_older(
+    name: str, reference: str, commit: Commit, current: Commit | None, *, found: Comparison | None, tags: dict[str, str]
+) -> None:
+    """Raise ToolError, which says what to do instead, unless this release is older than what runs there.
+
+    `found` compares what runs (`current`) with the release. One on another line would bring commits of its own.
+    """
+    if current is None or found is None:
+        raise ToolError(f"Nothing runs on {name}, so there is nothing to go back from; deploy {reference} instead.")
+    if commit.sha == current.sha:
+        raise ToolError(f"{reference} ({commit.short}) is what runs on {name}; name an older release to go back to.")
+    if not found.older:
+        how = "on another line than" if found.behind else "not older than"
+        raise ToolError(
+            f"{reference} ({commit.short}) is {how} what runs on {name}, {named(current, tags)}, so going there is no "
+            "rollback; deploy it instead."
+        )
+
+
+async def must_still_be_older(world: World, name: str, commit: str, replaces: str) -> None:
+    """The same of two full shas, right before it is carried out. Raises ToolError."""
+    try:
+        older = bool(replaces) and (await world.source().compare(replaces, commit, 1)).older
+    except RepositoryError as error:
+        raise ToolError(str(error), summary="what changes could not be found out") from error
+    if not older:
+        message = (
+            f"Not deployed: {commit[:7]} is not older than what runs on {name} ({replaces[:7] or 'nothing'}), so this "
+            "is no rollback. Deploy it instead."
+        )
+        raise ToolError(message, summary="it is not older than what runs")

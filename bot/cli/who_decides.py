@@ -1,0 +1,114 @@
+"""What the policy file and the deploy file come to: who decides what, what is wrong with that, what is worth a thought.
+
+Pure; `bot people check` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from bot.core.agent import Agent
+from bot.core.people import People, Person
+from bot.core.policies import Policies, Policy
+from bot.core.values import ApprovalRule, Ruling, may_run, needs_approval
+from bot.core.wording import plural
+from bot.runtime.policy_file import names_as_typed
+from bot.settings import Settings
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Something that may happen, and who decides it; each a text for people."""
+
+    what: str
+    how: str
+    wrong: str = ""
+    """Why nobody can decide it; mostly empty."""
+    notes: tuple[str, ...] = ()
+
+
+def who_decides(
+    people: People,
+    policies: Policies,
+    deploys: Mapping[str, Ruling],
+    agents: Mapping[str, Agent],
+    settings: Settings,
+) -> Iterator[Decided]:
+    """What holds for a deploy to each environment, and what each entry of the policy file says."""
+    for name, own in deploys.items():
+        ruling = policies.resolve("deploy", {"environment": name}, own)
+        changed = f", {settings.policy_file}" if ruling.model_copy(update={"entry": ""}) != own else ""
+        yield _of_a_ruling(f"deploy to {name} ({settings.deploy_file}{changed})", people, ruling)
+    typed = names_as_typed(agents.values())
+    for number, entry in enumerate(policies.entries, 1):
+        what = f"{entry.subject} ({settings.policy_file}, entry {number})"
+        yield _of_an_entry(what, people, policies, entry, tuple(_names_that_have_others(entry, typed)))
+
+
+def _of_a_ruling(what: str, people: People, ruling: Ruling, notes: tuple[str, ...] = ()) -> Decided:
+    rule = ruling.rule
+    if rule is None:
+        return Decided(what, f"refused: {ruling.why}" if ruling.verdict == "refuse" else "runs unasked", notes=notes)
+    able = people.deciders(rule.roles, rule.persons)
+    names = ", ".join(person.name for person in able) or "nobody"
+    how = "; ".join([f"{rule.risk} risk", f"{plural(rule.approvals, 'approval')} of: {names}", *_terms(rule)])
+    wrong = "" if len(able) >= rule.approvals else f"it takes {plural(rule.approvals, 'approval')}; who may: {names}"
+    return Decided(what, how, wrong, (*notes, *_four_eyes(rule, able)))
+
+
+def _of_an_entry(what: str, people: People, policies: Policies, entry: Policy, notes: tuple[str, ...]) -> Decided:
+    """What it says and no more: the rest depends on the tool."""
+    if entry.verdict:
+        return _of_a_ruling(what, people, policies.applied(entry, entry.tool[0], may_run()), notes)
+    rule = policies.applied(entry, entry.tool[0], needs_approval(ApprovalRule())).rule or ApprovalRule()
+    parts = [f"{rule.risk} risk"] if entry.says("risk") else []
+    parts += [plural(rule.approvals, "approval")] if entry.says("approvals") else []
+    able = people.deciders(rule.roles, rule.persons)
+    if able:
+        others = "" if entry.says("roles") else ", and whoever the tool itself names"
+        parts.append(f"decided by: {', '.join(person.name for person in able)}{others}")
+    terms = _terms(rule.model_copy(update={} if entry.says("reminders") else {"reminders": ()}))
+    parts += [term for term in terms if entry.says("life") or not term.startswith("waits")]
+    how = "; ".join(parts) or "all stays as the tool has it"
+    if not entry.says("roles"):  # the tool's roles come on top
+        return Decided(what, how, notes=notes)
+    short = f"it takes {plural(rule.approvals, 'approval')}, and {plural(len(able), 'person')} may"
+    wrong = short if len(able) < rule.approvals else ""
+    return Decided(what, how, wrong, (*notes, *_four_eyes(rule, able)))
+
+
+def _four_eyes(rule: ApprovalRule, able: Sequence[Person]) -> Iterator[str]:
+    """Said where there are just enough persons, so that none of them can ask for it without one too few being left."""
+    if rule.four_eyes and len(able) == rule.approvals:
+        who = "one of them" if able[1:] else able[0].name
+        left = f"only {plural(len(able) - 1, 'person')} would be left" if able[1:] else "nobody would be left"
+        yield f"four eyes: if {who} asks for it, {left} to approve it"
+
+
+def _names_that_have_others(entry: Policy, typed: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Said of each `when` on a name as somebody typed it: what has another name too gets past the entry."""
+    meant = [names for tool, names in typed.items() if any(fnmatchcase(tool, pattern) for pattern in entry.tool)]
+    for key in entry.when:
+        if pins := sorted({names[key] for names in meant if key in names}):
+            yield (
+                f"when.{key}: is what somebody typed, so another name of the same {' or '.join(pins)} does not match; "
+                f"to hold for all of its names, write when.{pins[0]}"
+            )
+
+
+def _terms(rule: ApprovalRule) -> list[str]:
+    terms = ["four eyes"] if rule.four_eyes else []
+    terms += [f"over {', '.join(rule.channels)}"] if rule.channels else []
+    terms.append(f"waits {_life(rule.life_seconds)}" if rule.life_seconds else "waits for ever")
+    terms += [f"reminded at {', '.join(f'{one:.0%}' for one in rule.reminders)}"] if rule.reminders else []
+    terms += [f"{step.name} asked at {step.after:.0%}" for step in rule.escalation]
+    return [*terms, "in quiet hours too"] if rule.wakes else terms
+
+
+def _life(seconds: int) -> str:
+    for noun, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds % size == 0:
+            return plural(seconds // size, noun)
+    return plural(seconds, "second")

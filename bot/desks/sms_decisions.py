@@ -1,0 +1,159 @@
+"""What a text decides: by its code, or as the answer to the only question that waits.
+
+An approval always needs its code; a text without one never decides what is only "the most recent" (SM6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal
+
+import structlog
+
+from bot.core.decide import Attempt
+from bot.core.events import DecisionMade
+from bot.core.people import Actor, Address
+from bot.core.reading import match_choice, read_question
+from bot.core.state import RequestState
+from bot.core.wording import cut, is_bare_decision
+from bot.runtime.inbox import Inbox
+from bot.runtime.store import CodeOwner, Store
+from channels.sms.receive import Intent, SmsText, read_intent
+
+logger = structlog.get_logger(__name__)
+
+Decided = Literal["decided", "refused", "listed", "silent", "duplicate"]
+SEEN = timedelta(days=3)
+"""How long it is known that a text came."""
+_HOUR = timedelta(hours=1)
+_WRONG_CODES = 5
+_ANSWERS_AN_HOUR = 10
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A request that waits for whoever has this number."""
+
+    code: str
+    owner: CodeOwner
+    request: RequestState
+
+
+class SmsDecisions:
+    """Decides by text. `tell` sends a text (the number, the words) outside of any thread."""
+
+    def __init__(self, inbox: Inbox, store: Store, tell: Callable[[str, str], None]) -> None:
+        self._inbox = inbox
+        self._store = store
+        self._tell = tell
+
+    async def take(self, text: SmsText, by: Actor) -> Decided | None:
+        """What became of the text; None: it decides nothing, it is for an agent. Raises StoreUnavailable."""
+        intent = read_intent(text.text)
+        if intent.code:
+            owner = await self._store.codes.owner(by.address, intent.code)
+            request = await self._request(owner) if owner else None
+            tries = bool(intent.verdict or read_question(intent.rest)) or not intent.rest.strip()
+            # Counted before it is known to be right, so that many at once are no more tries than five.
+            locked = tries and await self._tried(intent.code, by) > _WRONG_CODES
+            if locked and not (owner and intent.verdict == "deny"):  # a no fails safe
+                await self._inbox.refuse(by.address, "SM5", "locked after wrong codes", source=text.sid)
+                return "silent"
+            if owner and request:
+                await self._store.rates.forget(f"codes:{by.address}", intent.code)
+                return await self._decide(text, by, owner, _attempt(text, intent, by, request))
+            if tries:
+                return await self._wrong_code(text, by)
+        if await self._store.rates.recent(f"codes:{by.address}", _HOUR) >= _WRONG_CODES:  # SM5
+            await self._inbox.refuse(by.address, "SM5", "locked after wrong codes", source=text.sid)
+            return "silent"
+        pending = await self._pending(by.address)
+        questions = [one for one in pending if one.request.request.kind == "question"]
+        bare = is_bare_decision(text.text) or intent.stray
+        if len(questions) == 1 and (len(pending) == 1 or not bare):
+            only = questions[0]
+            return await self._decide(text, by, only.owner, _attempt(text, intent, by, only.request))
+        if pending and (bare or len(questions) > 1):
+            return await self._listed(text, by, pending) if await is_first(text, self._store) else "duplicate"
+        return None
+
+    async def _decide(self, text: SmsText, by: Actor, owner: CodeOwner, attempt: Attempt) -> Decided:
+        # A phone that answers by itself does not stop, and each answer to it is paid for.
+        refused = not isinstance(await self._inbox.would_be(owner.thread_id, attempt), DecisionMade)
+        if refused and await self._store.rates.add(f"told:{by.address}", _HOUR, member=text.sid) > _ANSWERS_AN_HOUR:
+            attempt = replace(attempt, receipt="never")
+        _, event = await self._inbox.decide(owner.thread_id, attempt, deliveries=(f"sms:{text.sid}",))
+        if event is None:
+            return "duplicate"
+        logger.info("text_decision", thread=owner.thread_id, outcome=event.type, verdict=attempt.verdict, by=by.id)
+        return "decided" if event.type == "decision_made" else "refused"
+
+    async def _wrong_code(self, text: SmsText, by: Actor) -> Decided:
+        if not await is_first(text, self._store):
+            return "duplicate"
+        locked = await self._store.rates.recent(f"codes:{by.address}", _HOUR) >= _WRONG_CODES
+        why = "locked after wrong codes" if locked else "wrong code"
+        await self._inbox.refuse(by.address, "SM5", why, source=text.sid)
+        tail = " That was one too many: I take nothing from this number for an hour." if locked else ""
+        self._tell(text.number, f"I do not know this code. Nothing was decided.{tail}")
+        return "refused"
+
+    async def _listed(self, text: SmsText, by: Actor, pending: list[_Pending]) -> Decided:
+        """Several wait, or one that needs its code: which is which (SM6)."""
+        # Two machines that answer each other would go on for ever, and each answer is paid for.
+        if await self._store.rates.add(f"told:{by.address}", _HOUR) > _ANSWERS_AN_HOUR:
+            return "refused"
+        lines = [f"{_title(one.request)}: {_how(one)}" for one in pending[:5]]
+        more = f"\nand {len(pending) - 5} more." if len(pending) > 5 else ""  # noqa: PLR2004
+        self._tell(text.number, "Nothing was decided. Please reply with the code:\n" + "\n".join(lines) + more)
+        return "listed"
+
+    async def _tried(self, code: str, by: Actor) -> int:
+        """How many codes were tried from this number within the hour; the same one again is no further guess."""
+        return await self._store.rates.add(f"codes:{by.address}", _HOUR, member=code)
+
+    async def _pending(self, address: Address) -> list[_Pending]:
+        found: list[_Pending] = []
+        for code, owner in (await self._store.codes.all(address)).items():
+            request = await self._request(owner)
+            if request and request.status == "pending":
+                found.append(_Pending(code, owner, request))
+        return found
+
+    async def _request(self, owner: CodeOwner) -> RequestState | None:
+        log = await self._store.logs.load(owner.thread_id)
+        return log.state.requests.get(owner.request_id)
+
+
+async def is_first(text: SmsText, store: Store) -> bool:
+    """Whether this text was not counted or answered yet, by this delivery or one beside it. From now on it was."""
+    return await store.rates.add(f"counted:{text.sid}", SEEN) == 1
+
+
+def _attempt(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Attempt:
+    request = one.request
+    if request.kind == "question":
+        said = text.text.replace(intent.code, " ", 1).strip() if intent.code else text.text.strip()
+        answer = match_choice(said, request.choices) if request.choices else cut(said, 1_600)
+        problem = None if said else ("ambiguous", "I found no answer in your text. Please write it behind the code.")
+        return Attempt(request.id, "answer", by, text=answer or cut(said, 200), source=text.sid, problem=problem)
+    if intent.verdict:
+        reason = cut(intent.rest.strip(), 1_000) if intent.verdict == "deny" else ""
+        return Attempt(request.id, intent.verdict, by, text=reason, source=text.sid)
+    if asks := read_question(intent.rest):
+        return Attempt(request.id, "ask", by, text=asks, source=text.sid)
+    code = intent.code or ""
+    problem = ("ambiguous", f"Nothing was decided. Reply with exactly YES {code} or NO {code}.")
+    return Attempt(request.id, "unclear", by, source=text.sid, problem=problem)
+
+
+def _title(one: RequestState) -> str:
+    return cut(one.request.preview.title if one.request.preview else one.request.prompt, 80)
+
+
+def _how(one: _Pending) -> str:
+    if one.request.request.kind == "approval":
+        return f"YES {one.code} or NO {one.code}"
+    return f"{one.code} and your answer"
