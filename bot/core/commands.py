@@ -250,7 +250,7 @@ def _how(log: Log, one: RequestState, by: Actor, *, here: bool, code: str) -> st
         case "slack" if here:
             return "on its card in this thread"
         case "slack" if place:
-            return f"on its card, in the Slack thread that {_starter(log)} began in {place.ref.partition('/')[0]}"
+            return f"on its card, in the Slack thread that {_starter(log)} began in #{place.ref.partition('/')[0]}"
         case "email":
             said = "with your answer" if question else "with APPROVE or DENY as the first line"
             return f"reply to my mail to {where} about it, {said}"

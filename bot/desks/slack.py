@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,10 @@ from bot.desks.commands import Commands, Where
 from bot.desks.notices import Notices
 from bot.runtime.inbox import Inbound, Inbox, UnknownThread
 from channels.slack.client import SlackChannel
-from channels.slack.mrkdwn import escape
+from channels.slack.dialogs import Place, ask_modal, deny_modal, edit_modal, read_metadata
+from channels.slack.mrkdwn import escape, with_channels
 from channels.slack.receive import SlackClick, SlackMessage, SlackSubmission, SlackUser, conversation_of, place_of
-from channels.slack.render import Place, ask_modal, deny_modal, edit_modal, read_metadata
+from channels.slack.receive import read_command as read_slash
 
 logger = structlog.get_logger(__name__)
 
@@ -123,16 +124,14 @@ class SlackDesk:
         except UnknownThread:
             self._notices.send(self._channel.whisper(meta["channel"], "", submission.user.id, _UNKNOWN_CARD))
 
-    async def command(self, body: Mapping[str, Any]) -> str:
+    async def command(self, body: dict[str, Any]) -> str:
         """A slash command: what it answers is shown to that person alone. Raises StoreUnavailable."""
-        team, user_id, name, text, trigger_id = (
-            _text(body, key) for key in ("team_id", "user_id", "user_name", "text", "trigger_id")
-        )
-        by = self._actor(SlackUser(team, user_id, name or user_id, external=False))
+        command = read_slash(body)
+        by = self._actor(command.user)
         if not is_heard(by, self._people()):
-            return escape(_STRANGER.format(id=f"{team}/{user_id}"))
-        answer = await self._commands.answer(text.strip() or "help", by, Where(f"slack:command:{trigger_id}"))
-        return escape(answer.text) if answer else _NO_COMMAND
+            return escape(_STRANGER.format(id=f"{command.user.team}/{command.user.id}"))
+        answer = await self._commands.answer(command.text or "help", by, Where(command.delivery))
+        return with_channels(answer.text) if answer else _NO_COMMAND
 
     async def close(self) -> None:
         """Let the notices that are under way get out."""
@@ -230,9 +229,3 @@ class SlackDesk:
         # Slack shows an ephemeral reply only in a thread that has replies already.
         root_ts = place_of(message.conversation)[1] if message.in_thread else ""
         self._notices.send(self._channel.whisper(message.channel, root_ts, message.user.id, text))
-
-
-def _text(body: Mapping[str, Any], key: str) -> str:
-    value = body.get(key)
-    # JSON, which Socket Mode brings, can carry half a character, which nothing after us could store.
-    return value.encode("utf-8", "ignore").decode() if isinstance(value, str) else ""

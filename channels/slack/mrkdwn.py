@@ -14,6 +14,7 @@ _BULLET = re.compile(r"^(\s*)[-*+]\s+")
 _BOLD = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*|__(?=\S)(.+?)(?<=\S)__")
 _STRIKE = re.compile(r"~~(?=\S)(.+?)(?<=\S)~~")
 _LINK = re.compile(r"\[([^\]\n]{1,500})\]\((https?://[^\s)]{1,1500})\)")
+_CHANNEL = re.compile(r"(?<!\w)#(C[A-Z0-9]{2,30})\b")
 _CODE = re.compile(r"(`[^`\n]+`)")
 _MADE_LINK = re.compile(r"(<[^>]*>)")
 _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
@@ -31,6 +32,11 @@ def clean(text: str) -> str:
 def escape(text: str) -> str:
     """SL14: nothing in it is an entity, a mention or a link."""
     return clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def with_channels(text: str) -> str:
+    """Escaped, with channels by their names where the text has `#` and a channel's id."""
+    return _CHANNEL.sub(r"<#\1>", escape(text))
 
 
 def from_markdown(text: str) -> str:

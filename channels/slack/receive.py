@@ -100,6 +100,15 @@ class SlackSubmission:
     delivery: str
 
 
+@dataclass(frozen=True)
+class SlackCommand:
+    """A slash command."""
+
+    user: SlackUser
+    text: str
+    delivery: str
+
+
 def conversation_of(channel: str, root_ts: str) -> Conversation:
     """A thread in a channel (SL11). Channel ids are unique, so a shared channel is one place for both sides."""
     return Conversation(channel=CHANNEL, ref=f"{channel}/{root_ts}")
@@ -114,6 +123,13 @@ def place_of(conversation: Conversation) -> tuple[str, str]:
     """Channel and root ts; the ts is empty for a channel as such."""
     channel, _, root_ts = conversation.ref.partition("/")
     return channel, root_ts
+
+
+def read_command(body: Json) -> SlackCommand:
+    """A slash command. Only members of the workspace that has the app can give one."""
+    team, user_id, name = (_text(body, key) for key in ("team_id", "user_id", "user_name"))
+    user = SlackUser(team, user_id, name or user_id, external=False)
+    return SlackCommand(user, _text(body, "text").strip(), f"slack:command:{_text(body, 'trigger_id')}")
 
 
 def read_message(body: Json) -> SlackMessage | None:

@@ -5,20 +5,18 @@ A card is made from the facts of the log, never from the model's words (AP14); w
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from bot.core.editing import Field
 from bot.core.people import Actor
 from bot.core.protocols import Outgoing
 from bot.core.views import CardView, Mood, SayView, View, WhisperView
 from bot.core.wording import cut
+from channels.slack.blocks import Block, context_line, mrkdwn, plain, section
 from channels.slack.mrkdwn import clean, cut_escaped, escape, from_markdown, split
 
-Block = dict[str, Any]
 T = TypeVar("T")
 
 MAX_SECTION = 3_000
@@ -38,8 +36,6 @@ _MARKS: dict[Mood, str] = {
 _USER_ID = re.compile(r"[UW][A-Z0-9]{2,30}")
 _RISKS = {"low": "low risk", "medium": "medium risk", "high": ":warning: high risk"}
 _MAX_LABEL = 75
-_MAX_INPUT = 3_000
-"""What Slack takes in one field of a dialog."""
 _SCRAP = 40
 """Less than this of a text says nothing."""
 _MAX_BUTTONS = 5
@@ -65,7 +61,7 @@ def render_view(view: View, *, full_text_url: str = "", artifact_url: str = "") 
     match view:
         case WhisperView():
             text = cut_escaped(escape(view.text), MAX_SECTION)
-            return SlackPost(text, [_section(text)])
+            return SlackPost(text, [section(text)])
         case SayView():
             return _say(view, full_text_url)
         case CardView():
@@ -75,10 +71,10 @@ def render_view(view: View, *, full_text_url: str = "", artifact_url: str = "") 
 def _say(view: SayView, full_text_url: str) -> SlackPost:
     pieces = split(from_markdown(view.text), MAX_SECTION)
     kept = pieces[:MAX_ANSWER_PIECES] or [" "]
-    block = _section if view.tone == "answer" else _context
+    block = section if view.tone == "answer" else context_line
     blocks = [block(piece) for piece in kept]
     if len(pieces) > len(kept):
-        blocks.append(_context(_rest(f"… cut here, of {len(view.text)} characters.", full_text_url)))
+        blocks.append(context_line(_rest(f"… cut here, of {len(view.text)} characters.", full_text_url)))
     return SlackPost(cut_escaped(escape(view.text), MAX_FALLBACK), blocks)
 
 
@@ -113,7 +109,7 @@ def _reminder(view: CardView) -> SlackPost:
     waits = f"Still waiting: *{title}*"
     notes = [_deciders(view.deciders)] if view.kind == "approval" else ["reply in this thread to answer"]
     notes += _until(view)
-    return SlackPost(f"Reminder: {title}", [_section(f":bell: {waits}"), _context("  ·  ".join(notes))])
+    return SlackPost(f"Reminder: {title}", [section(f":bell: {waits}"), context_line("  ·  ".join(notes))])
 
 
 def _until(view: CardView) -> list[str]:
@@ -133,21 +129,21 @@ def _card(view: CardView, full_text_url: str, artifact_url: str) -> SlackPost:
     room = _Room(MAX_MESSAGE - MAX_HEADER - _characters(ending))
     blocks: list[Block] = []
     if view.kind == "question":
-        blocks.append(_section(f"*{room.fit(escape(title), 2_000)}*"))
+        blocks.append(section(f"*{room.fit(escape(title), 2_000)}*"))
     else:
-        blocks.append({"type": "header", "text": _plain(cut(title, MAX_HEADER))})
+        blocks.append({"type": "header", "text": plain(cut(title, MAX_HEADER))})
     if (context := room.fit(clean(view.context), MAX_SECTION)).strip():
-        blocks.append({"type": "section", "text": _plain(context)})  # what people and models wrote marks nothing up
+        blocks.append({"type": "section", "text": plain(context)})  # what people and models wrote marks nothing up
     blocks += _facts(view, room)
     warnings = (room.fit(escape(warning), 400) for warning in room.first(view.warnings, 5))
-    blocks += [_section(f":warning: *{warning}*") for warning in warnings if warning]
+    blocks += [section(f":warning: *{warning}*") for warning in warnings if warning]
     if view.details and (details := room.fit(escape(view.details).replace("```", "'''"), MAX_SECTION - 10)):
-        blocks.append(_section(f"```\n{details}\n```"))
+        blocks.append(section(f"```\n{details}\n```"))
     if any(len(choice) > _MAX_LABEL for choice in view.choices) and view.open:
         whole = "\n".join(f"• {escape(choice)}" for choice in view.choices)
-        blocks.append(_section(room.fit(whole, MAX_SECTION)))
+        blocks.append(section(room.fit(whole, MAX_SECTION)))
     if room.cut:
-        blocks.append(_context(_rest("… cut here.", full_text_url)))
+        blocks.append(context_line(_rest("… cut here.", full_text_url)))
     state = f" — {view.status}" if view.status else ""
     fallback = f"{heading}: {title}{state}" if heading and view.open else f"{title}{state}"
     return SlackPost(cut_escaped(escape(fallback), MAX_FALLBACK), [*blocks, *ending])
@@ -157,7 +153,7 @@ def _facts(view: CardView, room: _Room) -> list[Block]:
     facts = room.first(view.facts, 30)
     each = max(200, min(1_900, 4_000 // max(1, len(facts))))
     fields = [
-        _mrkdwn(f"*{cut_escaped(escape(fact.label), 90)}*\n{value}")
+        mrkdwn(f"*{cut_escaped(escape(fact.label), 90)}*\n{value}")
         for fact in facts
         if (value := room.fit(escape(fact.value) or "–", each))
     ]
@@ -177,11 +173,11 @@ def _standing(view: CardView, artifact_url: str) -> list[Block]:
         notes.append("reply in this thread to answer")
     blocks: list[Block] = []
     if view.status:
-        blocks.append(_section(f"{_MARKS[view.mood]} {cut_escaped(escape(view.status), 1_500)}"))
+        blocks.append(section(f"{_MARKS[view.mood]} {cut_escaped(escape(view.status), 1_500)}"))
     if view.artifact and artifact_url:
         title = cut_escaped(escape(view.artifact.title or view.artifact.name), 100)
         notes.append(f"<{artifact_url}|{title}> ({_size(view.artifact.size_bytes)})")
-    return [*blocks, _context("  ·  ".join(notes))] if notes else blocks
+    return [*blocks, context_line("  ·  ".join(notes))] if notes else blocks
 
 
 def _deciders(deciders: tuple[Actor, ...]) -> str:
@@ -215,108 +211,22 @@ def _actions(view: CardView) -> list[Block]:
         elements = [_button(f"answer:{at}", choice, view.request_id) for at, choice in enumerate(view.choices)]
         return [{"type": "actions", "block_id": block_id, "elements": elements}]
     options = [
-        {"text": _plain(cut(clean(choice), _MAX_LABEL)), "value": str(at)}
+        {"text": plain(cut(clean(choice), _MAX_LABEL)), "value": str(at)}
         for at, choice in enumerate(view.choices[:100])
     ]
-    select = {"type": "static_select", "action_id": "answer", "placeholder": _plain("Choose …"), "options": options}
+    select = {"type": "static_select", "action_id": "answer", "placeholder": plain("Choose …"), "options": options}
     return [{"type": "actions", "block_id": block_id, "elements": [select]}]
 
 
 def _confirm(view: CardView) -> Block:
     facts = "\n".join(f"{fact.label}: {fact.value}" for fact in view.facts[:3])
     return {
-        "title": _plain(cut(clean(view.title), 100)),
-        "text": _plain(cut(clean(facts) or "This cannot be undone here.", 300)),
-        "confirm": _plain("Approve"),
-        "deny": _plain("Not yet"),
+        "title": plain(cut(clean(view.title), 100)),
+        "text": plain(cut(clean(facts) or "This cannot be undone here.", 300)),
+        "confirm": plain("Approve"),
+        "deny": plain("Not yet"),
         "style": "danger",
     }
-
-
-@dataclass(frozen=True)
-class Place:
-    """The card that a dialog was opened from; it comes back with what was typed."""
-
-    request_id: str
-    channel: str
-    root_ts: str
-    ref: str
-
-
-def deny_modal(place: Place, title: str) -> Block:
-    """The dialog that asks for the reason of a denial."""
-    about = "If you deny, nothing runs. The agent reads your reason and may propose something else."
-    reason = _input(
-        "reason", "Reason", hint="For example: use v1.3.9, 1.4.0 has a broken migration", optional=True, limit=1_000
-    )
-    return _modal(("deny", "Deny", "Deny"), place, f"*{_title_of(title)}*\n{about}", [reason])
-
-
-def ask_modal(place: Place, title: str) -> Block:
-    """The dialog that takes a question to the agent."""
-    about = "This card closes. The agent answers your question, and you are asked again with its answer."
-    question = _input("question", "Question", limit=1_000)
-    return _modal(("ask", "Ask first", "Ask"), place, f"*{_title_of(title)}*\n{about}", [question])
-
-
-def edit_modal(place: Place, title: str, fields: tuple[Field, ...]) -> Block:
-    """The dialog that changes a call before it is approved (AP13)."""
-    about = (
-        "This card closes, and the changed call is checked and ruled on anew: it is put to those who may approve it, "
-        "runs, or is refused. Where four eyes are needed, somebody else than you has to approve it."
-    )
-    inputs = [
-        _input(f"argument:{one.name}", one.name, initial=one.text, hint=one.about, optional=True, limit=_MAX_INPUT)
-        for one in fields[:20]
-    ]
-    return _modal(("edit", "Change it", "Change it"), place, f"*{_title_of(title)}*\n{about}", inputs)
-
-
-def _title_of(title: str) -> str:
-    return cut_escaped(escape(title), 500)
-
-
-def _modal(named: tuple[str, str, str], place: Place, about: str, inputs: list[Block]) -> Block:
-    """A dialog: its callback, heading and button, where it came from, what it says, and what it asks for."""
-    callback, heading, submit = named
-    metadata = json.dumps(
-        {"request": place.request_id, "channel": place.channel, "root": place.root_ts, "ref": place.ref}
-    )
-    return {
-        "type": "modal",
-        "callback_id": callback,
-        "private_metadata": metadata,
-        "title": _plain(heading),
-        "submit": _plain(submit),
-        "close": _plain("Keep it open"),
-        "blocks": [_section(about), *inputs],
-    }
-
-
-def _input(
-    block_id: str, label: str, *, initial: str = "", hint: str = "", optional: bool = False, limit: int
-) -> Block:
-    element: Block = {"type": "plain_text_input", "action_id": "text", "multiline": True, "max_length": limit}
-    if initial:
-        element["initial_value"] = initial[:limit]
-    if hint:
-        element["placeholder"] = _plain(cut(hint, 150))
-    return {
-        "type": "input",
-        "block_id": block_id,
-        "optional": optional,
-        "label": _plain(cut(label, 100)),
-        "element": element,
-    }
-
-
-def read_metadata(private_metadata: str) -> dict[str, str]:
-    """What `deny_modal` put into its metadata; empty where it is not ours."""
-    try:
-        found: object = json.loads(private_metadata)
-    except (ValueError, RecursionError):
-        return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
 def _button(action_id: str, label: str, value: str, *, style: str | None = None) -> Block:
@@ -324,27 +234,10 @@ def _button(action_id: str, label: str, value: str, *, style: str | None = None)
     button: Block = {
         "type": "button",
         "action_id": action_id,
-        "text": _plain(cut(clean(label), _MAX_LABEL)),
+        "text": plain(cut(clean(label), _MAX_LABEL)),
         "value": value,
     }
     return {**button, "style": style} if style else button
-
-
-def _section(text: str) -> Block:
-    return {"type": "section", "text": _mrkdwn(text)}
-
-
-def _context(text: str) -> Block:
-    return {"type": "context", "elements": [_mrkdwn(text)]}
-
-
-def _mrkdwn(text: str) -> Block:
-    # Verbatim: Slack would otherwise turn bare names and addresses in other people's text into mentions and links.
-    return {"type": "mrkdwn", "text": text or " ", "verbatim": True}
-
-
-def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": text if text.strip() else "…", "emoji": False}
 
 
 def _characters(part: object) -> int:

@@ -148,7 +148,7 @@ def test_a_code_is_shown_only_where_it_was_sent_to_the_number_that_asks() -> Non
     assert with_code.how == "YES 482190 or NO 482190"
     assert with_code.left == timedelta(minutes=50)
     without = waiting(log, one, LENA, at(10), deciding=True, here=False, codes={"another": "482190"})
-    assert without.how == "on its card, in the Slack thread that Ana Ruiz began in C1"
+    assert without.how == "on its card, in the Slack thread that Ana Ruiz began in #C1"
     text = pending_text("sms", [with_code], [])
     assert text == "1 request for you to decide:\n- Deploy v1: YES 482190 or NO 482190 (50 minutes left)"
 

@@ -57,7 +57,7 @@ class SlackSink(Protocol):
         """A person submitted a modal."""
         ...
 
-    async def command(self, body: Mapping[str, Any]) -> str:
+    async def command(self, body: dict[str, Any]) -> str:
         """A slash command; returns the answer."""
         ...
 

@@ -16,6 +16,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.core.protocols import Delivered, DeliveryError, Outgoing
 from bot.core.values import Conversation
 from bot.core.views import CardView, WhisperView
+from channels.slack.blocks import section
+from channels.slack.mrkdwn import with_channels
 from channels.slack.receive import CHANNEL, conversation_of, is_direct, place_of
 from channels.slack.render import SlackPost, render
 
@@ -110,7 +112,8 @@ class SlackChannel:
 
     async def whisper(self, channel: str, root_ts: str, user_id: str, text: str) -> None:
         """Tell one person something, outside of any thread of ours. Raises DeliveryError."""
-        post = SlackPost(text, [{"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}])
+        marked = with_channels(text)
+        post = SlackPost(marked, [section(marked)])
         await self._whisper(channel, root_ts, f"{CHANNEL}:/{user_id}", post)
 
     async def ping(self) -> dict[str, str]:

@@ -135,7 +135,7 @@ async def test_pending_lists_what_this_person_could_decide(on_bench: Bench) -> N
     assert lena.text.startswith(
         "1 request for you to decide:\n- Deploy v1.4.0 to production (approval, asked for by Ana Ruiz"
     )
-    assert "left): on its card, in the Slack thread that Ana Ruiz began in C0DEPLOYS" in lena.text
+    assert "left): on its card, in the Slack thread that Ana Ruiz began in <#C0DEPLOYS>" in lena.text
     assert ana.text.startswith("Nothing waits for you.\nYou wait for:\n- Deploy v1.4.0 to production")
     assert "waits for Lena Vogt or Omar Haddad" in ana.text
     assert gil.text.startswith("Nothing waits for you, and")

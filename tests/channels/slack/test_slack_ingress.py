@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support import Bench
 
 from bot.core.events import MessageReceived
+from channels.slack.dialogs import read_metadata
 from channels.slack.receive import read_click, read_message, read_submission
-from channels.slack.render import read_metadata
 from channels.slack.simulator import Message
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from bot.core.people import Actor
 from bot.core.values import Artifact, Fact
 from bot.core.views import CardView, SayView, View, WhisperView
+from channels.slack.dialogs import Place, deny_modal
 from channels.slack.mrkdwn import clean, cut_escaped, escape, from_markdown, split
-from channels.slack.render import Place, SlackPost, deny_modal, render_view
+from channels.slack.render import SlackPost, render_view
 from channels.slack.simulator.limits import check_message, check_view
 
 URL = (
