@@ -147,8 +147,9 @@ def verify_trail(
     """Check a file: finds changed, missing, inserted and reordered records, and names their places.
 
     With Redis, it also finds events that were changed or deleted there after they were exported. Exit code 1 where
-    anything is wrong. Whoever can rewrite the whole file and every hash in it is found only with --head or, for as long
-    as Redis has the threads, by comparing.
+    anything is wrong. Whoever can rewrite the whole file and every hash in it is found with --head; without it only by
+    comparing: what is said of threads that Redis still has, and which of them are left out, but not that the file ends
+    early.
     """
     path = _path(file)
 

@@ -1,8 +1,8 @@
 """What the audit trail says of a thread: its log, told without what anybody wrote (AP16). Pure.
 
 Records are derived from the log and are no second truth beside it: the same log gives the same records, and a record
-depends on nothing that came after it. No codes, tokens, links, bodies, answers or reasons get in; of a text its length
-does.
+depends on nothing that came after it. No codes, tokens, links, bodies, answers or reasons get in: of a text its length
+does, of a token that it was there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from bot.core.values import CallId, RequestId, ThreadId
 from bot.core.wording import is_bare_decision
 
 FORMAT = 1
-"""What a record says may change with the bot; records of another format are compared by their fingerprint only."""
+"""Goes up when records come to say something else. A check finds fault with every other number, because it could not
+compare such a record, and anybody can write one: whoever raises it teaches the check what came before."""
 
 
 class Unreadable(Exception):  # noqa: N818 a finding, not a mistake
@@ -177,7 +178,7 @@ def _story(now: _Moment, event: e.Event) -> Entry | None:
     match event:
         case e.ThreadLaunched():
             place = f"{event.conversation.channel}:{event.conversation.ref}" if event.conversation else ""
-            return {**by(event.by), "what": "launched", "agent": event.agent, "conversation": place[:500]}
+            return {**by(event.by), "what": "launched", "agent": event.agent, "conversation": place}
         case e.MessageReceived():
             return _said(now, event)
         case e.RequestOpened() | e.DecisionMade() | e.DecisionRefused():

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, cast
 from bot.core.events import DecisionMade
 from bot.core.people import Actor
 from bot.core.redact import redact
+from bot.core.tokens import without_tokens
 from bot.core.values import Preview, Request, Ruling
 from bot.core.wording import cut
 
@@ -143,21 +144,26 @@ def iso(at: datetime) -> str:
 
 def shorten(text: str, limit: int) -> str:
     """Without what looks like a secret, and not longer than this; cutting is visible."""
-    return cut(redact(text), limit)
+    return _fit(redact(text), limit)
+
+
+def _fit(text: str, limit: int) -> str:
+    """Without tokens, and not longer than this. Cut last: most of a token is almost as good as all of it."""
+    return cut(without_tokens(text), limit)
 
 
 def closed(texts: Iterable[str]) -> list[str]:
     """The texts, so many at most; how many more there were is said."""
-    known = [cut(text, 320) for text in texts]
+    known = [_fit(text, 320) for text in texts]
     return known if len(known) <= _MOST else [*known[:_MOST], f"… and {len(known) - _MOST} more"]
 
 
 def by(actor: Actor) -> Entry:
     """Who did it, from where, and how that is known."""
     return Entry(
-        who=Who(id=cut(actor.id, 320), kind=actor.kind, name=cut(actor.name, 100)),
-        address=cut(actor.address, 320),
-        authenticated_by=cut(actor.authenticated_by, 200),
+        who=Who(id=_fit(actor.id, 320), kind=actor.kind, name=_fit(actor.name, 100)),
+        address=_fit(actor.address, 320),
+        authenticated_by=_fit(actor.authenticated_by, 200),
         external=actor.external or None,
     )
 
@@ -209,11 +215,24 @@ def choice_of(request: Request, decision: DecisionMade) -> str:
     if decision.text not in request.choices:
         return ""
     if request.purpose != "model":
-        return cut(decision.text, 100)
+        return _fit(decision.text, 100)
     return f"{request.choices.index(decision.text) + 1} of {len(request.choices)}"
 
 
 def pruned(entry: Mapping[str, Any]) -> Entry:
-    """Without the fields that say nothing, and with no text longer than this: ids of messages come from outside."""
-    told = {key: value for key, value in entry.items() if value not in ("", None, [])}
-    return cast("Entry", {key: cut(value, 500) if isinstance(value, str) else value for key, value in told.items()})
+    """Without the fields that say nothing, without tokens, and with no text longer than this.
+
+    Ids of messages come from outside: of a mail of ours that comes back, they hold a token.
+    """
+    told = {key: _pruned(value) for key, value in entry.items()}
+    return cast("Entry", {key: value for key, value in told.items() if value not in ("", None, [])})
+
+
+def _pruned(value: object) -> object:
+    if isinstance(value, str):
+        return _fit(value, 500)
+    if isinstance(value, list):
+        return [_pruned(one) for one in cast("list[object]", value)]
+    if isinstance(value, dict):
+        return {key: _pruned(one) for key, one in cast("dict[str, object]", value).items()}
+    return value

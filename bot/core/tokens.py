@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -21,6 +22,9 @@ LIFE = timedelta(days=90)
 """As long as a log is kept: a late answer is still recognised, and told that it is late."""
 LENGTH = 45
 """Characters of a token."""
+HIDDEN = "[token]"
+_ANY = re.compile(rf"(\b[0-9a-f]{{64}}\b)|[a-z2-7]{{{LENGTH},}}", re.ASCII | re.IGNORECASE)
+"""A SHA-256 in hex, which is none; else a run of so many of a token's characters. Any such run reads as a token."""
 _THREAD_BYTES, _MAC_BYTES = 12, 10
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,6 +89,11 @@ def read_token(text: str) -> Claim | None:
     thread, rest = raw[:_THREAD_BYTES], raw[_THREAD_BYTES:]
     seq, n, day = int.from_bytes(rest[:3]), rest[3], int.from_bytes(rest[4:6])
     return Claim(f"t{thread.hex()}", seq, n, day, _encoded(raw))
+
+
+def without_tokens(text: str) -> str:
+    """The text with `[token]` for everything that `read_token` would take for one, whatever it is glued to."""
+    return _ANY.sub(lambda found: found[1] or HIDDEN, text)
 
 
 def _encoded(raw: bytes) -> str:

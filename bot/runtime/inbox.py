@@ -32,6 +32,7 @@ from bot.core.events import (
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock, ThreadStore
+from bot.core.tokens import without_tokens
 from bot.core.values import Arguments, Conversation, PostId, RequestId, ThreadId
 
 MAX_MESSAGE_CHARACTERS = 40_000
@@ -254,7 +255,12 @@ class Inbox:
         channel = address.partition(":")[0]
         at = self._clock.now()
         refused = InboundRefused(
-            at=at, channel=channel, address=address[:300], rule=rule, why=why[:300], source=source[:300]
+            at=at,
+            channel=channel,
+            address=without_tokens(address)[:300],  # a mail of ours that comes back has them
+            rule=rule,
+            why=why[:300],
+            source=without_tokens(source)[:300],
         )
         deliveries = (f"refused:{source}",) if source else ()
         await self._store.receive(

@@ -1,7 +1,8 @@
 """The confirmation page: what will run, and the buttons to let it (EM20).
 
-Opening it decides nothing, however often and by whatever machine it is opened. A person presses a button, which is a
-POST, once; from then on the page tells the outcome. It works without scripts.
+Opening it decides nothing and is noted nowhere, however often and by whatever machine it is opened. A person presses a
+button, which is a POST; what does not count is recorded too (AP16). A link counts once, with one exception, which fails
+safe: who has approved may still deny with it while the request waits (AP6). It works without scripts.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fastapi.responses import RedirectResponse
 from jinja2 import Environment, select_autoescape
 
 from bot.core.decide import Attempt, Verdict
-from bot.core.events import DecisionMade, DecisionRefused
+from bot.core.events import DecisionMade
 from bot.core.log import Log
 from bot.core.people import Actor, People
 from bot.core.protocols import Clock
@@ -39,6 +40,9 @@ _TEMPLATE = Environment(autoescape=select_autoescape(default=True), trim_blocks=
 _MAX_BODY_BYTES = 32 * 1024
 _MAX_FIELDS = 40
 _MAX_REASON, _MAX_ANSWER = 1_000, 4_000
+_DUBIOUS = frozenset({"arguments", "incomplete"})
+"""Rules of presses that were none: something was missing in them, or cannot run."""
+_USED = ("used", "You have decided with this link already, and it counts once.")
 _GONE = "This link is not valid, or it has run out. Nothing was decided."
 
 
@@ -56,26 +60,34 @@ class _Visit:
     by: Actor
 
     @property
-    def is_used(self) -> bool:
-        """Whether its person has decided with it: a link counts once (EM20)."""
-        return any(
-            isinstance(event, DecisionMade)
+    def counted(self) -> frozenset[str]:
+        """What its person has decided with it."""
+        return frozenset(
+            event.verdict
+            for event in self.log.events
+            if isinstance(event, DecisionMade)
             and (event.request_id, event.by.address) == (self.one.request.id, self.by.address)
             and event.by.authenticated_by == self.by.authenticated_by
-            for event in self.log.events
         )
 
-    @property
-    def delivery(self) -> str:
-        """The link, where it is noted as used: hashed, so that it cannot be had from there."""
-        return f"link:{hashlib.sha256(self.claim.token.encode()).hexdigest()}"
+    def mark(self, use: str) -> str:
+        """The link, where it is noted as used for something: hashed, so that it cannot be had from there."""
+        return f"link:{hashlib.sha256(self.claim.token.encode()).hexdigest()}:{use}"
 
     def attempt(self, verdict: Verdict, text: str = "") -> Attempt:
         """What a button on the page stands for."""
-        return Attempt(self.one.request.id, verdict, self.by, text=text, source="page", receipt="never")
+        problem = _USED if self.counted and verdict != "deny" else None
+        return Attempt(
+            self.one.request.id, verdict, self.by, text=text, source="page", problem=problem, receipt="never"
+        )
+
+    def failed(self, verdict: Verdict, rule: str, why: str) -> Attempt:
+        """A press that is none."""
+        attempt = self.attempt(verdict)
+        return replace(attempt, problem=attempt.problem or (rule, f"Nothing was decided: {why}."))
 
 
-def decide_page(  # noqa: C901 three small functions
+def decide_page(  # noqa: C901 four small functions
     inbox: Inbox, people: Callable[[], People], tokens: Tokens, clock: Clock
 ) -> APIRouter:
     """The routes under `/decide`."""
@@ -109,24 +121,38 @@ def decide_page(  # noqa: C901 three small functions
         except _BadLink:
             return _told(_GONE)
 
+    async def press(there: _Visit, attempt: Attempt) -> tuple[str, str] | None:
+        """Decide, or note that this does not count: once for each link, button and reason. Gives rule and reason."""
+        thread_id, button = there.log.thread_id, attempt.verdict
+        found = await inbox.would_be(thread_id, attempt)
+        if isinstance(found, DecisionMade):
+            once = there.mark("denied" if button == "deny" else "decided")
+            _, event = await inbox.decide(thread_id, attempt, once=(once,))
+            problem = _USED  # unless the event says otherwise: pressed twice at the same moment, and the other counted
+        else:
+            event, problem = None, (found.rule, found.why)
+        if event is None:
+            told = replace(attempt, problem=problem)
+            _, event = await inbox.decide(thread_id, told, deliveries=(there.mark(f"{button}:{problem[0]}"),))
+        outcome = event.type if event else "duplicate"
+        logger.info("page_decision", outcome=outcome, verdict=button, by=there.by.id)
+        if isinstance(event, DecisionMade):
+            return None
+        return (event.rule, event.why) if event else problem
+
     @router.post("/decide/{token}")
     async def decide(token: str, request: Request) -> Response:
         try:
             there = await visit(token)
+            attempt = _attempt(inbox, there, await bounded_body(request, _MAX_BODY_BYTES))
+            refused = await press(there, attempt)
+            there = await visit(token)
         except _BadLink:
             return _told(_GONE)
-        if there.is_used:
+        if refused is None or attempt.verdict in there.counted:
             return _shown(there)
-        try:
-            attempt = _attempt(inbox, there, _form(await bounded_body(request, _MAX_BODY_BYTES)))
-        except ValueError as error:
-            return await _page(inbox, there, problem=f"Nothing was decided: {error}.", status=422)
-        _, event = await inbox.decide(there.log.thread_id, attempt, once=(there.delivery,))
-        outcome = event.type if event else "duplicate"
-        logger.info("page_decision", outcome=outcome, verdict=attempt.verdict, by=there.by.id)
-        if isinstance(event, DecisionRefused):
-            return await _page(inbox, await visit(token), problem=event.why, status=409)
-        return _shown(there)
+        rule, why = refused
+        return await _page(inbox, there, problem=why, status=422 if rule in _DUBIOUS else 409)
 
     del show, decide  # the router keeps them
     return router
@@ -135,7 +161,9 @@ def decide_page(  # noqa: C901 three small functions
 def _told(text: str) -> Response:
     """A page that only says something, for whoever followed a link that leads nowhere."""
     view = CardView(kind="question", title="This link leads nowhere", context=text)
-    return _response(view, 404, fields=(), me="whoever it was sent to", refusals={}, problem="", used=False, until="")
+    return _response(
+        view, 404, fields=(), me="whoever it was sent to", offered=(), refusals=(), problem="", used=False, until=""
+    )
 
 
 def _shown(there: _Visit) -> Response:
@@ -149,13 +177,17 @@ def _form(body: bytes) -> dict[str, str]:
     return {key: readable(values[0]) for key, values in fields.items()}
 
 
-def _attempt(inbox: Inbox, there: _Visit, form: dict[str, str]) -> Attempt:
-    """What was pressed. Raises ValueError with what is missing."""
+def _attempt(inbox: Inbox, there: _Visit, body: bytes) -> Attempt:
+    """What was pressed; with its problem, where something is missing in it or cannot run."""
+    try:
+        form = _form(body)
+    except ValueError as error:
+        return there.failed("unclear", "incomplete", str(error))
     request, text = there.one.request, form.get("text", "").strip()
     if request.kind == "question":
         answer = match_choice(text[:_MAX_ANSWER], request.choices) if request.choices else text[:_MAX_ANSWER]
         if not answer:
-            raise ValueError("please choose or write an answer first")
+            return there.failed("answer", "incomplete", "please choose or write an answer first")
         return there.attempt("answer", answer)
     match form.get("verdict"):
         case "approve":
@@ -164,32 +196,45 @@ def _attempt(inbox: Inbox, there: _Visit, form: dict[str, str]) -> Attempt:
             return there.attempt("deny", text[:_MAX_REASON])
         case "ask" if text:
             return there.attempt("ask", text[:_MAX_REASON])
+        case "ask":
+            return there.failed("ask", "incomplete", "please write your question before you ask")
         case "edit":
             typed = {key.removeprefix("argument:"): value for key, value in form.items() if key.startswith("argument:")}
-            return replace(there.attempt("edit"), arguments=inbox.edited(there.log, request.id, typed))
+            try:
+                arguments = inbox.edited(there.log, request.id, typed)
+            except ValueError as error:
+                return there.failed("edit", "arguments", str(error))
+            return replace(there.attempt("edit"), arguments=arguments)
         case _:
-            raise ValueError("please press one of the buttons, and write your question before you ask")
+            return there.failed("unclear", "incomplete", "please press one of the buttons")
 
 
 async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int = 200) -> Response:
     request = there.one.request
     view = view_of(there.log.state, Post(there.claim.post_id, RequestCard(request.id)))
     assert isinstance(view, CardView)  # noqa: S101 a request's card is one
-    refusals: dict[str, str] = {}
-    used = view.open and there.is_used
-    if view.open and not used:
-        verdicts: tuple[Verdict, ...] = (
-            ("approve", "deny", "ask", "edit") if request.kind == "approval" else ("answer",)
-        )
-        for verdict in verdicts:
-            text = request.choices[0] if verdict == "answer" and request.choices else ""
-            event = await inbox.would_be(there.log.thread_id, there.attempt(verdict, text))
-            if isinstance(event, DecisionRefused):
-                refusals[verdict] = event.why
+    buttons: tuple[Verdict, ...] = ("approve", "deny", "ask", "edit") if request.kind == "approval" else ("answer",)
+    used = view.open and bool(there.counted)
+    offered, refusals = list[Verdict](), list[str]()
+    for button in buttons if view.open else ():
+        text = request.choices[0] if button == "answer" and request.choices else ""
+        event = await inbox.would_be(there.log.thread_id, there.attempt(button, text))
+        if isinstance(event, DecisionMade):
+            offered.append(button)
+        elif button == "deny" or not used:
+            refusals.append(event.why)
     until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC" if request.expires_at else ""
     fields = inbox.editable(there.log, request.id)
     return _response(
-        view, status, fields=fields, me=there.by.name, refusals=refusals, problem=problem, used=used, until=until
+        view,
+        status,
+        fields=fields,
+        me=there.by.name,
+        offered=offered,
+        refusals=refusals,
+        problem=problem,
+        used=used,
+        until=until,
     )
 
 

@@ -15,8 +15,10 @@ from typer.testing import CliRunner, Result
 from bot.app import Switchboard
 from bot.cli.audit import app
 from bot.core.protocols import StoreUnavailable
+from bot.core.tokens import LENGTH, read_token
 from bot.runtime.store import keys
 from bot.settings import Settings
+from channels.email.record import RawMail
 
 ANA, LENA = PHONES["ana"], PHONES["lena"]
 
@@ -163,6 +165,29 @@ async def test_an_auditor_reads_who_asked_decided_and_what_ran(desk: Desk) -> No
     assert f"{len(trail)} records: the chain holds." in done.output
 
 
+async def test_a_mail_of_ours_that_comes_back_gives_no_token_away(desk: Desk) -> None:
+    """AP16, EM9, EM15: Lena's mailbox sends it to the bot; and somebody writes under the address for her reply."""
+    await desk.found.mail.write("ana@acme.example", BOT_ADDRESS, "Release", "deploy v1.4.0 to production")
+    (asked,) = await desk.found.mails("lena", 1)
+    tokens = {one for one in re.findall(rf"[a-z2-7]{{{LENGTH}}}", asked.raw.decode()) if read_token(one)}
+    assert len(tokens) > 1
+    reply_to = asked.headers["Reply-To"]
+    forged = f"From: {reply_to}\r\nTo: {BOT_ADDRESS}\r\nSubject: x\r\nMessage-ID: <{reply_to}>\r\n\r\nhello\r\n"
+    mail = desk.found.board.desks.email
+    assert mail
+    for raw in (asked.raw, forged.encode()):
+        assert await mail.take(RawMail(raw, "smtp", "", (BOT_ADDRESS,))) == "silent"
+
+    turned_away = [one for one in await desk.export() if one["what"] == "turned_away"]
+    assert len(turned_away) == 2
+    assert all("[token]" in one["source"] for one in turned_away)
+    shown = (await desk.bot("show", "--decisions")).output
+    for token in tokens:
+        assert token not in desk.file.read_text()
+        assert token not in shown
+    assert "the chain holds" in (await desk.bot("verify", str(desk.file))).output
+
+
 async def test_a_narrow_window_shows_every_word(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a table would have no room for what was decided, a record takes a few lines."""
     await denied_in_slack(desk.found)
@@ -281,7 +306,7 @@ async def test_a_name_cannot_pose_as_markup_or_move_the_cursor(desk: Desk) -> No
         ([], ["refused", "show", "export", "verify", "90 days", "cron"]),
         (["show"], ["--thread", "--person", "--since", "--limit", "--decisions", "changes nothing"]),
         (["export"], ["hash", "--head", "cron", "audit.jsonl"]),
-        (["verify"], ["--head", "--against-redis", "Exit code 1", "reordered"]),
+        (["verify"], ["--head", "--against-redis", "Exit code 1", "reordered", "ends early"]),
     ],
 )
 def test_the_audit_help_teaches(words: list[str], teaches: list[str]) -> None:

@@ -208,7 +208,7 @@ def test_an_answer_is_told_by_the_bots_own_words_or_a_number() -> None:
 
 def test_secrets_are_hidden_and_lists_are_bounded() -> None:
     """What a preview or a summary has of a secret is not kept; what is cut is seen to be cut."""
-    facts = tuple(Fact(label=f"f{n}", value="password=hunter2hunter2 " + "x" * 1000) for n in range(40))
+    facts = tuple(Fact(label=f"f{n}", value="password=hunter2hunter2 " + "x " * 500) for n in range(40))
     exact = Prepared(
         arguments={"token": "xoxb-1234567890-abcdef"},
         preview=Preview(title="Write xoxb-1234567890-abcdef", facts=facts),
@@ -229,7 +229,7 @@ def test_secrets_are_hidden_and_lists_are_bounded() -> None:
     assert story[-1]["facts"][0][1].endswith("… [cut]")
     assert story[-1]["requesters"][-1] == "… and 79 more"
     assert len(text) < 60_000
-    loud = e.MessageReceived(at=T0, text="x", by=ANA, source="<" + "m" * 5000)
+    loud = e.MessageReceived(at=T0, text="x", by=ANA, source="<" + "m." * 2500)
     assert records(launched(), loud)[-1]["source"].endswith("… [cut]")
     assert len(records(launched(), loud)[-1]["source"]) == 500
 

@@ -126,7 +126,7 @@ async def test_a_used_link_counts_for_nothing_but_a_no_and_each_try_is_on_record
         ({f"field{n}": "x" for n in range(2_000)}, "unclear", "incomplete", "Max number of fields exceeded"),
         ({"verdict": "ask", "text": " \n "}, "ask", "incomplete", "please write your question before you ask"),
         ({"verdict": "edit"}, "edit", "arguments", "nothing was changed"),
-        ({"verdict": "edit", "argument:environment": ""}, "edit", "arguments", "String should have at least 1 char"),
+        ({"verdict": "edit", "argument:environment": ""}, "edit", "arguments", "environment: String should have"),
         ({"verdict": "edit", "argument:force": "yes"}, "edit", "arguments", "there is no argument called force"),
     ],
     ids=["nothing", "no button", "a flood", "no question", "no change", "invalid", "unknown"],

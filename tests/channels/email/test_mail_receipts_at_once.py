@@ -49,8 +49,8 @@ async def test_twenty_unclear_replies_at_once_get_one_receipt_each_person(redis_
         assert sorted(told) == ["lena", "omar"]
 
 
-async def test_a_link_counts_once_and_then_says_so(redis_url: str, tmp_path: Path) -> None:
-    """EM20, AP6: the first of two votes uses it up; what comes after has another way, and is told which."""
+async def test_a_link_counts_once_and_then_only_for_a_no(redis_url: str, tmp_path: Path) -> None:
+    """EM20, AP6, AP16: the first of two votes uses it up, and says so; what is left to do with it is to deny."""
     async with bench(redis_url, tmp_path, mail=True) as post:
         two_needed(post)
         await post.mail.write(ANA, BOT_ADDRESS, "deploy v1.4.0 to production", "")
@@ -58,11 +58,12 @@ async def test_a_link_counts_once_and_then_says_so(redis_url: str, tmp_path: Pat
         found = re.search(r"http://bot\.test(/decide/\S+)", asked.text)
         assert found
         assert (await post.http.post(found[1], data={"verdict": "approve"})).status_code == 303
-        again = await post.http.post(found[1], data={"verdict": "deny"}, follow_redirects=True)
+        again = await post.http.post(found[1], data={"verdict": "approve"}, follow_redirects=True)
         assert "You have decided with this link" in again.text
-        assert "<button" not in again.text
-        await post.mail.write("lena@acme.example", "", "", "DENY", in_reply_to=asked)
+        assert re.findall(r'<button[^>]* value="([^"]*)"', again.text) == ["deny"]
+        assert (await post.http.post(found[1], data={"verdict": "deny"})).status_code == 303
         log = await post.over()
+        assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["used"]
         assert [event.verdict for event in log.events if isinstance(event, DecisionMade)] == ["approve", "deny"]
         assert len(post.releases()) == 1
 
