@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from agents.deploy import environments
 from agents.deploy.command import readable_lines
-from agents.deploy.environments import ConfigurationError, DeployFile, Environment, UnknownEnvironmentError
+from agents.deploy.deploy_file import ConfigurationError, DeployFile, UnknownEnvironmentError, load
+from agents.deploy.environments import Environment
 from agents.deploy.repository import Commit, Repository, RepositoryError
 from agents.deploy.run_command import INHERITED
 from bot.core.tool import ToolError
@@ -52,7 +52,7 @@ class World:
     async def file(self) -> DeployFile:
         """The deploy file as it is now. Raises ToolError."""
         try:
-            return await asyncio.to_thread(environments.load, self.deploy_file)
+            return await asyncio.to_thread(load, self.deploy_file)
         except ConfigurationError as error:
             raise ToolError(f"The deploy file cannot be used. {error}") from error
 

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agents.deploy import environments
-from agents.deploy.environments import ConfigurationError
+from agents.deploy import deploy_file
+from agents.deploy.deploy_file import ConfigurationError
 from agents.deploy.repository import Repository, RepositoryError
 from bot.cli.board import Board, assemble
 from bot.cli.mail import imap_place
@@ -215,7 +215,7 @@ async def _deploy(settings: Settings) -> list[Finding]:
     if not settings.deploy_repo:
         return [Finding("off", "Deploy", "off: DEPLOY_REPO is not set.")]
     try:
-        file = await asyncio.to_thread(environments.load, settings.deploy_file)
+        file = await asyncio.to_thread(deploy_file.load, settings.deploy_file)
         repository = Repository(settings.deploy_repo, settings.data_dir / "repositories")
         await repository.refresh()
         tags = await repository.tags(1)

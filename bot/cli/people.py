@@ -17,9 +17,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from agents import all_agents
-from agents.deploy import environments
+from agents.deploy import deploy_file
+from agents.deploy.deploy_file import ConfigurationError
 from agents.deploy.deploying import ruling_of
-from agents.deploy.environments import ConfigurationError
 from agents.settings import AgentSettings
 from bot.cli.board import assemble
 from bot.cli.who_decides import who_decides
@@ -180,13 +180,14 @@ def _environments(settings: Settings, people: People, mistakes: list[str]) -> di
     if not settings.deploy_file.exists():
         return {}
     try:
-        file = environments.load(settings.deploy_file)
+        file = deploy_file.load(settings.deploy_file)
     except ConfigurationError as error:
         mistakes += str(error).splitlines()
         return {}
     for name, one in file.environments.items():
         known = {*people.roles, *(f"@{person.id}" for person in people)}
-        for key, named in (("approvers", one.approvers), ("requesters", one.requesters)):
+        asked = tuple(word for step in one.escalation for word in step.ask)
+        for key, named in (("approvers", one.approvers), ("requesters", one.requesters), ("escalation", asked)):
             mistakes += (
                 f"{settings.deploy_file}: environments.{name}.{key}: the people file has no {word}; "
                 f"it has {', '.join(sorted(known)) or 'nobody'}"

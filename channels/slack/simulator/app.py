@@ -54,7 +54,7 @@ class SimulatedSlack(Acting):
         links: Iterable[tuple[str, str]] = (),
         save_to: Path | None = None,
     ) -> None:
-        self.now, self.notice, self.links, self.save_to = now, notice, list(links), save_to
+        self.now, self.save_to = now, save_to
         self.workspace = workspace or _kept(save_to, now) or sample_workspace(now)
         self.tokens = Tokens(
             bot_token=bot_token or f"xoxb-{secrets.token_hex(16)}",
@@ -89,7 +89,7 @@ class SimulatedSlack(Acting):
             socket_url=self._socket_url,
             sleep=sleep,
         )
-        self.page = Page(self)
+        self.page = Page(self, notice=notice, links=links)
         self.panel = Panel(
             key="chat",
             label="Chat",

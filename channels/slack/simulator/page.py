@@ -3,27 +3,27 @@
 It acts for people only, never for the bot. Whom it answers stands in `channels.simulating.guard`.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
 from channels.simulating import Change, Files, Streams, acting, guarded, reading
+from channels.slack.simulator.acting import Acting
 from channels.slack.simulator.records import Json
 from channels.slack.simulator.workspace import Workspace
-
-if TYPE_CHECKING:
-    from channels.slack.simulator.app import SimulatedSlack
 
 FILES = Path(__file__).with_name("page")
 
 
 class Page:
-    """The page's endpoints over one `SimulatedSlack`."""
+    """The page's endpoints, for what people can do in one simulated Slack. `links`: (label, address)."""
 
-    def __init__(self, simulator: "SimulatedSlack") -> None:
+    def __init__(self, simulator: Acting, *, notice: str, links: Iterable[tuple[str, str]]) -> None:
         self._simulator = simulator
+        self._notice = notice
+        self._links = list(links)
         self._workspace: Workspace = simulator.workspace
         self.streams = Streams(simulator.workspace, _shown)
 
@@ -48,8 +48,8 @@ class Page:
         workspace = self._workspace
         return {
             "number": workspace.change_number,
-            "notice": self._simulator.notice,
-            "links": [{"label": label, "url": url} for label, url in self._simulator.links],
+            "notice": self._notice,
+            "links": [{"label": label, "url": url} for label, url in self._links],
             "team": {"id": workspace.team_id, "name": workspace.team_name},
             "bot": workspace.bot.id,
             "users": [asdict(user) for user in workspace.users.values()],

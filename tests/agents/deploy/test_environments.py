@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from agents.deploy.environments import ConfigurationError, UnknownEnvironmentError, load
+from agents.deploy.deploy_file import ConfigurationError, UnknownEnvironmentError, load
 
 WHOLE = """
 [service]

@@ -4,7 +4,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from agents.deploy.environments import load
+from agents.deploy.deploy_file import load
 from agents.deploy.repository import Repository
 from agents.deploy.sample import Sample, make_sample
 

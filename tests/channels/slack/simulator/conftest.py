@@ -25,7 +25,10 @@ def recording_app() -> RecordingApp:
 async def slack(clock: Clock, recording_app: RecordingApp) -> AsyncGenerator[SimulatedSlack]:
     """A simulator that is not served: people act in it, and its deliveries reach `recording_app`."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(recording_app)) as http:
-        simulator = SimulatedSlack(events_url=EVENTS_URL, http=http, now=clock, sleep=clock.sleep, ack_seconds=0.5)
+        simulator = SimulatedSlack(
+            events_url=EVENTS_URL, http=http, now=clock, sleep=clock.sleep, ack_seconds=0.5,
+            notice="scripted rules", links=[("Threads", "http://127.0.0.1:8000/")],
+        )  # fmt: skip
         yield simulator
         await simulator.close()
 

@@ -44,7 +44,6 @@ def test_data_never_becomes_markup() -> None:
 
 async def test_the_state_tells_the_page_everything(served: SimulatedSlack) -> None:
     """People, places, messages, open modals, the notice and the links."""
-    served.notice, served.links = "scripted rules", [("Threads", "http://127.0.0.1:8000/")]
     await served.say("ana", "#general", "hello")
     served.workspace.open_view("U0LENA", MODAL)
     async with httpx.AsyncClient() as http:
