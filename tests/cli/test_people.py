@@ -96,13 +96,19 @@ def test_check_tells_all_mistakes_of_all_files(home: Path) -> None:
         '[[policies]]\ntool = "deploy"\nlife = "soon"\n[[policies]]\ntool = "deploy"\nroles = ["boss"]\n'
     )
     deploy = (home / "deploy.toml").read_text()
-    (home / "deploy.toml").write_text(deploy.replace('approvers = ["approver"]', 'approvers = ["@lena", "@eve"]'))
+    (home / "deploy.toml").write_text(
+        deploy.replace(
+            'approvers = ["approver"]',
+            'approvers = ["@lena", "@eve"]\nescalation = [{ after = "50%", ask = ["night", "@lena"] }]',
+        )
+    )
     text = plain(bot_people("check", code=1))
     assert "✗ policy.toml: [[policies]] 1 (deploy) life: 'soon' is no life. Write from a minute" in text
     assert "✗ policy.toml: [[policies]] 2 (deploy) roles: the people file has no role 'boss'" in text
     (home / "policy.toml").unlink()
     text = plain(bot_people("check", code=1))
     assert "✗ deploy.toml: environments.production.approvers: the people file has no @eve; it has @ana, @gil" in text
+    assert "✗ deploy.toml: environments.production.escalation: the people file has no night; it has @ana" in text
     assert "1 approval of: Lena Vogt;" in text
     (home / "people.toml").write_text('[people.ana]\nrols = ["engineer"]\n')
     text = plain(bot_people("check", code=1))
