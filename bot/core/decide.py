@@ -14,7 +14,7 @@ from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.people import Actor, Address, People
 from bot.core.state import RequestCard, RequestState, ThreadState, receipt_key
 from bot.core.values import ApprovalRule, Arguments, RequestId
-from bot.core.wording import cut, plural
+from bot.core.wording import cut, one_line, plural
 
 Verdict = Literal["approve", "deny", "answer", "edit", "ask", "unclear"]
 _WAYS = {"slack": "Slack", "email": "mail", "sms": "text message", "api": "the API"}
@@ -102,7 +102,7 @@ def _problem(one: RequestState, attempt: Attempt, people: People, at: datetime) 
         return "late", what_became_of(one)
     if request.expires_at and at >= request.expires_at:
         return "expired", "This request has timed out. That changed nothing; ask again if it is still wanted."
-    if attempt.problem:
+    if attempt.problem and attempt.problem[0] != "arguments":
         return attempt.problem
     if attempt.verdict != "unclear" and (attempt.verdict == "answer") != (request.kind == "question"):
         wanted = "an answer" if request.kind == "question" else "approve or deny"
@@ -114,7 +114,7 @@ def _problem(one: RequestState, attempt: Attempt, people: People, at: datetime) 
             "identity",
             f"I do not know you ({attempt.by.address}), so you cannot decide. Ask to be added to the people file.",
         )
-    return _authority(one, attempt, people)
+    return _authority(one, attempt, people) or attempt.problem
 
 
 def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str, str] | None:
@@ -137,9 +137,18 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
         return "external", f"Members of another organisation cannot approve. {_who_may(one, people)}"
     if request.rule.four_eyes and (barred := _four_eyes(one, by, people)):
         return barred
-    if one.has_vote_of(by.id, by.address, *_addresses(by, people)):
-        missing = request.rule.approvals - len(one.votes)
-        return "twice", f"You have approved this already; it needs {plural(missing, 'more person')}."
+    return _quorum(one, by, people)
+
+
+def _quorum(one: RequestState, by: Actor, people: People) -> tuple[str, str] | None:
+    if gone := [vote.by.name for vote in one.votes if people.get(vote.by.id) is None]:
+        # Perhaps under another id: nobody can tell whether the next one is a second person (AP6).
+        who = " and ".join(map(one_line, gone))
+        return "voter", f"{who} approved this, and is no longer in the people file. Please deny it and ask again."
+    if one.has_vote_of(by.id):
+        needed = one.request.rule.approvals if one.request.rule else 1
+        missing = plural(needed - len(one.votes), "more person")
+        return "twice", f"You have approved this already; it needs {missing}."
     return None
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from bot.core.values import Arguments
+from bot.core.wording import readable
 
 MAX_TYPED = 3_000
 """Characters of one argument, as a person types it."""
@@ -41,7 +42,7 @@ def arguments_from(proposed: Arguments, typed: Mapping[str, str], schema: type[B
     for name, text in typed.items():
         info = schema.model_fields.get(name)
         if info is None:
-            raise ValueError(f"there is no argument called {name[:60]}")
+            raise ValueError(f"there is no argument called {readable(name)[:60]}")
         # Forms change line breaks and the blanks at the ends; what was left as it was offered stays as it was.
         if _plain(text) != _plain(_shown(_proposed(proposed, name, info))):
             wanted[name] = _read(_plain(text)[:MAX_TYPED], info)
@@ -52,7 +53,7 @@ def arguments_with(proposed: Arguments, changes: Arguments, schema: type[BaseMod
     """The arguments with some of them replaced, by a program. Raises ValueError with what is wrong with them."""
     for name in changes:
         if name not in schema.model_fields:
-            raise ValueError(f"there is no argument called {name[:60]}")
+            raise ValueError(f"there is no argument called {readable(name)[:60]}")
     return _checked({**proposed, **changes}, proposed, schema)
 
 

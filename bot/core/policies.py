@@ -176,7 +176,7 @@ class Policies:
             said["four_eyes"] = True  # unless the entry relaxes it (AP7)
         if entry.says("life"):
             said["life_seconds"] = entry.life
-        if entry.escalation:
+        if entry.escalation or entry.says("roles"):  # whoever names the roles names all who decide
             said["escalation"] = self.path(entry.escalation)
         rule = own.model_copy(update=said)
         if rule.life_seconds is None:  # there are no shares of what never ends

@@ -74,7 +74,7 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
         if event.text:  # what comes next answers to the reason: whoever gave it has shaped it (AP7)
             state = steered(state, event.by)
         return _call_dropped(_closed(state, settled), one, f"denied by {event.by.name}").but(heard=state.seq)
-    if event.digest != one.request.digest or one.has_vote_of(event.by.id, event.by.address):
+    if event.digest != one.request.digest or one.has_vote_of(event.by.id):
         return state
     votes = (*one.votes, Vote(event.by, event.at))
     needed = one.request.rule.approvals if one.request.rule else 1
@@ -99,7 +99,8 @@ def _put_anew(state: ThreadState, one: RequestState, event: e.DecisionMade) -> T
     if call is None or call.id != one.request.call_id or call.phase != "waiting":
         return state
     if event.verdict == "ask":
-        steps = one.request.rule.escalation[: one.escalated] if one.request.rule else ()
+        taken = max(one.escalated, one.request.steps_due)
+        steps = one.request.rule.escalation[:taken] if one.request.rule else ()
         talk = f"{call.talk}\n{text}".strip()
         asked = replace(call, phase="asked_back", request_id=None, talk=talk, escalated=steps)
         return state.but(call=asked, heard=state.seq)
@@ -121,7 +122,7 @@ def reminded(state: ThreadState, event: e.RequestReminded) -> ThreadState:
     left = [actor for actor in (*one.request.deciders, *one.joined) if actor.id not in voted]
     here = one.request.rule is None or any(actor.address and actor.address not in one.copies for actor in left)
     lines = [*([""] if here else []), *(actor.address for actor in left if actor.address in one.copies)]
-    for n, line in enumerate(lines):
+    for n, line in enumerate(dict.fromkeys(lines)):
         state = state.with_post(Post(f"{state.thread_id}:{state.seq}:{n}", Reminder(one.request.id, line)))
     return state
 

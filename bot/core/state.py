@@ -83,9 +83,9 @@ class RequestState:
     copies: tuple[Address, ...] = ()
     """Every address outside of the conversation that was asked."""
 
-    def has_vote_of(self, person: str, *addresses: Address) -> bool:
-        """Whether this person has approved, or somebody at one of these addresses: a new id is no second person."""
-        return any(vote.by.id == person or vote.by.address in addresses for vote in self.votes)
+    def has_vote_of(self, person: str) -> bool:
+        """Whether this person has approved already."""
+        return any(vote.by.id == person for vote in self.votes)
 
     @property
     def roles(self) -> frozenset[RoleName]:

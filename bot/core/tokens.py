@@ -1,7 +1,8 @@
 """Tokens that stand for a post and the person it went to, in a reply address or a link (EM7, EM20). Pure.
 
 A token says which post it is for and when it ends; it is only as good as its HMAC, which also covers the person's
-address and, for a link, the digest of what is decided. Lowercase base32: mail servers may change an address's case.
+address and, for a link, the person (an address may become somebody else's) and the digest of what is decided. Lowercase
+base32: mail servers may change an address's case.
 """
 
 from __future__ import annotations
@@ -57,28 +58,36 @@ class Tokens:
 
     secret: bytes
 
-    def make(self, use: Use, post_id: PostId, address: Address, asked_at: datetime, *, digest: str = "") -> str:
-        """The token for this post and person. The same arguments give the same token. Raises ValueError."""
+    def make(self, use: Use, post_id: PostId, address: Address, asked_at: datetime, *, binds: str = "") -> str:
+        """The token for this post and address, and for what else it `binds`. The same arguments give the same token.
+
+        Raises ValueError.
+        """
         thread_id, seq, n = post_id.rsplit(":", 2)
         thread = bytes.fromhex(thread_id.removeprefix("t"))
         if len(thread) != _THREAD_BYTES:
             raise ValueError("this is not a thread's id")
         day = (asked_at + LIFE - _EPOCH) // _DAY
         head = thread + int(seq).to_bytes(3) + int(n).to_bytes(1) + day.to_bytes(2)
-        return _encoded(head + self._mac(use, head, address, digest))
+        return _encoded(head + self._mac(use, head, address, binds))
 
-    def fits(self, use: Use, claim: Claim, address: Address, at: datetime, *, digest: str = "") -> bool:
+    def fits(self, use: Use, claim: Claim, address: Address, at: datetime, *, binds: str = "") -> bool:
         """Whether it was made here, for this person, and has not run out."""
         raw = _decoded(claim.token)
         if raw is None:
             return False
         head, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-        good = hmac.compare_digest(mac, self._mac(use, head, address, digest))
+        good = hmac.compare_digest(mac, self._mac(use, head, address, binds))
         return good and (at - _EPOCH) // _DAY <= claim.day
 
-    def _mac(self, use: Use, head: bytes, address: Address, digest: str) -> bytes:
-        payload = b"\n".join((use.encode(), head.hex().encode(), address.encode(), digest.encode()))
+    def _mac(self, use: Use, head: bytes, address: Address, binds: str) -> bytes:
+        payload = b"\n".join((use.encode(), head.hex().encode(), address.encode(), binds.encode()))
         return hmac.new(self.secret, payload, hashlib.sha256).digest()[:_MAC_BYTES]
+
+
+def link_binds(person: str, digest: str) -> str:
+    """What a link to the page binds beside its address: whose it is, and what is decided (EM20)."""
+    return f"{person} {digest}"
 
 
 def read_token(text: str) -> Claim | None:

@@ -14,7 +14,7 @@ from bot.core.people import Address
 from bot.core.protocols import Channel, Clock, DeliveryError, Outgoing, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Post, Reminder, RequestCard, Whisper
-from bot.core.tokens import Tokens
+from bot.core.tokens import Tokens, link_binds
 from bot.core.values import Conversation
 from bot.core.views import CardView, SayView, View, view_of
 from bot.core.wording import cut
@@ -150,7 +150,8 @@ class Outbox:
         if not self._links.public_url or not isinstance(post.content, RequestCard | Reminder):
             return ""
         digest = log.state.requests[post.content.request_id].request.digest
-        token = self._tokens.make("decide", post.id, to, _asked_at(log, post), digest=digest)
+        binds = link_binds(self._routing.person_at(to), digest)
+        token = self._tokens.make("decide", post.id, to, _asked_at(log, post), binds=binds)
         return f"{self._links.public_url}/decide/{token}"
 
     def _failed(

@@ -53,6 +53,11 @@ class Routing:
         channel = self._channels.get(conversation.channel)
         return channel is None or channel.is_shared(conversation)
 
+    def person_at(self, address: Address) -> str:
+        """The id of whoever has this address now; empty: nobody."""
+        person = self._people().at(address)
+        return person.id if person else ""
+
     async def turn_off(self, address: Address, why: str) -> None:
         """Nothing gets through to this address."""
         await self._addresses.turn_off(address, why)
@@ -66,16 +71,22 @@ class Routing:
     async def ask_too(self, state: ThreadState, one: RequestState, step: EscalationStep) -> Asked:
         """Whom a step of an escalation brings in who was not asked before. Raises StoreUnavailable."""
         rule = one.request.rule
-        known = {actor.id for actor in (*one.request.deciders, *one.joined)} if not step.channels else set[str]()
-        barred = {*known, *(one.request.requesters if rule and rule.four_eyes else ())}
+        known = {actor.id for actor in (*one.request.deciders, *one.joined)}
+        barred = {vote.by.id for vote in one.votes} | set(one.request.requesters if rule and rule.four_eyes else ())
+        barred |= set[str]() if step.channels else known  # a step with channels asks there whom others asked elsewhere
         found = await self._asked(
             state,
             self._people().deciders(step.roles, step.persons, barred=barred),
             channels=step.channels,
             aside=True,  # the card is there already, and tells nobody anew
         )
-        new = tuple(address for address in found.copies if address not in one.copies)
-        return Asked(tuple(actor for actor in found.deciders if actor.address in new or actor.id not in known), new)
+        asked = tuple(
+            actor
+            for actor in found.deciders
+            if actor.id not in known or (actor.address not in one.copies and channel_of(actor.address) in step.channels)
+        )
+        new = {actor.address for actor in asked} - set(one.copies)
+        return Asked(asked, tuple(address for address in found.copies if address in new))
 
     def quiet_until(self, address: Address, at: datetime) -> datetime | None:
         """When the quiet hours of whoever has this address end, if it is in them."""

@@ -26,7 +26,7 @@ from bot.core.people import Actor, People
 from bot.core.protocols import Clock
 from bot.core.reading import match_choice
 from bot.core.state import Post, RequestCard, RequestState
-from bot.core.tokens import Claim, Tokens, read_token
+from bot.core.tokens import Claim, Tokens, link_binds, read_token
 from bot.core.views import CardView, view_of
 from bot.core.wording import readable
 from bot.runtime.inbox import Inbox, UnknownThread
@@ -103,10 +103,11 @@ def decide_page(  # noqa: C901 four small functions
             raise _BadLink from None
         one = log.request_of(claim.post_id)
         digest = one.request.digest if one else ""
+        known = {address: people().at(address) for address in log.recipients_of(claim.post_id)}
         fitting = (
             address
-            for address in log.recipients_of(claim.post_id)
-            if tokens.fits("decide", claim, address, clock.now(), digest=digest)
+            for address, person in known.items()
+            if tokens.fits("decide", claim, address, clock.now(), binds=link_binds(person.id if person else "", digest))
         )
         owner = next(fitting, "")
         if one is None or not owner:

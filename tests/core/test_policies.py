@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from bot.core.policies import Escalation, Policies, Policy
-from bot.core.values import ApprovalRule, Ruling, may_run, must_not_run, needs_approval
+from bot.core.values import ApprovalRule, EscalationStep, Ruling, may_run, must_not_run, needs_approval
 
 OWN = needs_approval(ApprovalRule(risk="medium", roles=("approver",), reminders=(0.5,)))
 """What the tool itself says, where nothing else is written."""
@@ -158,6 +158,17 @@ def test_high_risk_does_not_run_unasked() -> None:
     high = needs_approval(ApprovalRule(risk="high", roles=("approver",)))
     assert policies({"verdict": "run"}).resolve("deploy", PRODUCTION, high) == high
     assert policies({"verdict": "run", "risk": "low"}).resolve("deploy", PRODUCTION, high).verdict == "run"
+
+
+def test_whoever_names_the_roles_names_all_who_decide() -> None:
+    """AP10: the tool's own escalation goes with its own roles; who is only added to them leaves it as it is."""
+    own = ApprovalRule(roles=("approver",), escalation=(EscalationStep(after=0.5, roles=("oncall",)),))
+    alone = rule_of(policies({"roles": [], "persons": ["lena"]}), needs_approval(own))
+    assert (alone.roles, alone.persons, alone.escalation) == ((), ("lena",), ())
+    assert rule_of(policies({"persons": ["lena"]}), needs_approval(own)).escalation == own.escalation
+    path = {"more": {"roles": ["lead"], "after": "60%"}}
+    named = rule_of(policies({"roles": ["approver"], "escalation": "more"}, **path), needs_approval(own))
+    assert [step.roles for step in named.escalation] == [("lead",)]
 
 
 def test_a_ruling_says_which_entry_it_comes_from() -> None:

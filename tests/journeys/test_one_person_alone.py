@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,7 +172,7 @@ async def test_who_was_brought_in_is_asked_again_and_needs_the_role_still(redis_
 
 
 async def test_a_new_id_is_no_second_person(redis_url: str, tmp_path: Path) -> None:
-    """AP6, AP8: Lena votes, her id in the people file changes, and her second click is still hers."""
+    """AP6, AP8: Lena votes, and her id in the people file changes: that makes no second person of her."""
     (tmp_path / "policy.toml").write_text(f"{PRODUCTION}approvals = 2\n")
     people = tmp_path / "people.toml"
     people.write_text(SAMPLE_PEOPLE.read_text())
@@ -182,8 +183,34 @@ async def test_a_new_id_is_no_second_person(redis_url: str, tmp_path: Path) -> N
         rewrite(people, SAMPLE_PEOPLE.read_text().replace("[people.lena]", "[people.lvogt]"))
         await found.slack.click("lena", card, "approve")
         log = await found.settled(asked, refusals)
-        assert refusals(log) == [("lvogt", "twice")]
+        assert refusals(log) == [("lvogt", "voter")]
+        await found.settled(asked, is_sent)
+        assert "Lena Vogt approved this, and is no longer in the people file" in found.slack.ephemerals("lena")[-1].text
         assert len(found.releases()) == 1
+
+
+async def test_a_link_is_worth_the_vote_of_whom_it_was_sent_to(redis_url: str, tmp_path: Path) -> None:
+    """AP6, EM20: Omar holds a link, and its mailbox becomes Lena's: pressed, it is neither his vote nor hers."""
+    (tmp_path / "policy.toml").write_text(f"{PRODUCTION}approvals = 2\n")
+    people = tmp_path / "people.toml"
+    people.write_text(PEOPLE)
+    async with bench(
+        redis_url, tmp_path, mail=True, sms=True, policy_file=tmp_path / "policy.toml", people_file=people
+    ) as found:
+        asked = await found.slack.say("ana", "#deploys", DEPLOY)
+        card = await nth_card(found, asked, 1)
+        mail = (await found.mails("omar", 1))[-1]
+        link = re.search(r"http://bot\.test(/decide/\S+)", mail.text)
+        assert link
+        moved = PEOPLE.replace('mail = "omar@acme.example"', 'slack = "T0ACME/U0OMAR"')
+        rewrite(people, moved.replace('slack = "T0ACME/U0LENA"', 'slack = "T0ACME/U0LENA"\nmail = "omar@acme.example"'))
+        assert (await found.http.post(link[1], data={"verdict": "approve"})).status_code == 404
+        await found.slack.click("omar", card, "approve")
+        await found.settled(asked, lambda log: made(log) == [("omar", "approve")])
+        assert len(found.releases()) == 1
+        await found.slack.click("lena", card, "approve")  # an address that is hers now bars her from nothing
+        await found.finished(asked)
+        assert len(found.releases()) == 2
 
 
 async def test_a_key_with_the_name_of_a_person_is_theirs(redis_url: str, tmp_path: Path) -> None:

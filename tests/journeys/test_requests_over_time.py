@@ -199,6 +199,28 @@ async def test_one_step_after_the_other_asks_one_person_more_and_all_hear_who_de
         assert len(found.releases()) == 2
 
 
+async def test_a_step_asks_nobody_twice_and_nobody_who_has_voted(redis_url: str, tmp_path: Path) -> None:
+    """AP11: Omar was asked by mail, where the step asks too; Nia has approved already; each is reminded once."""
+    policy = (
+        'approvals = 2\nlife = "1h"\nescalation = "more"\n'
+        '[escalations.more]\nroles = ["approver"]\nchannels = ["email", "sms"]\nafter = "40%"\n'
+    )
+    async with office(redis_url, tmp_path, policy) as found:
+        asked, _ = await waiting(found)
+        (text,) = await found.sms("nia", 1)
+        await found.twilio.text(NIA, f"YES {code_in(text.body)}")
+        await found.settled(asked, lambda log: kinds(log, "decision_made") == 1 and is_sent(log))
+        found.clock.advance(minutes=24)
+        log = await found.settled(asked, lambda log: kinds(log, "request_escalated") == 1 and is_sent(log))
+        (pending,) = log.state.pending
+        assert not pending.joined
+        texts, mails = len(await found.sms("nia", 1)), len(found.mail.inbox(OMAR))
+        found.clock.advance(minutes=6)
+        await reminded(found, asked, 1)
+        assert len(found.mail.inbox(OMAR)) == mails + 1
+        assert len(await found.sms("nia", texts)) == texts
+
+
 async def test_a_tool_may_bring_its_own_reminders_and_escalation(redis_url: str, tmp_path: Path) -> None:
     """AP11: here deploy.toml says them, and no policy file says anything else."""
     async with bench(redis_url, tmp_path, sms=True) as found:

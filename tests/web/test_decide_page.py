@@ -15,6 +15,7 @@ from support import BOT_ADDRESS, PEOPLE, Bench, bench, rewrite
 from bot.core.events import DecisionMade, DecisionRefused, RequestOpened, event_to_json
 from bot.core.faces import needs_delivery
 from bot.core.log import Log
+from bot.core.tokens import link_binds
 
 ANA, LENA, OMAR = "ana@acme.example", "lena@acme.example", "omar@acme.example"
 
@@ -174,7 +175,7 @@ async def test_what_was_decided_elsewhere_is_shown(post: Bench) -> None:
 
 
 async def test_a_link_that_is_not_good_says_so(post: Bench) -> None:
-    """EM20: wrong, cut, changed, run out, a reply token, another person's or digest's: 404, and nothing is decided."""
+    """EM20: wrong, cut, changed, run out, a reply token, another's, of another digest: 404, and nothing is decided."""
     path = await link(post)
     token = path.rpartition("/")[2]
     before = await post.until(is_at_rest)
@@ -182,15 +183,16 @@ async def test_a_link_that_is_not_good_says_so(post: Bench) -> None:
     post_id = next(one.id for one in before.state.posts.values() if one.to == f"email:{LENA}")
     make = post.board.tokens.make
     digest = opened.request.digest
-    assert make("decide", post_id, f"email:{LENA}", opened.at, digest=digest) == token
+    assert make("decide", post_id, f"email:{LENA}", opened.at, binds=link_binds("lena", digest)) == token
     bad = (
         *("x", token[:-1], f"{token}a", "a" * 45, f"{'b' if token[0] == 'a' else 'a'}{token[1:]}", "%00" * 45),
         f"{token[:-3]}{'abc' if token[-3:] != 'abc' else 'cba'}",
         *(f"{token[:n]}{'a' if token[n] != 'a' else 'b'}{token[n + 1 :]}" for n in (22, 26, 30, 40)),
         make("reply", post_id, f"email:{LENA}", opened.at),
-        make("decide", post_id, f"email:{OMAR}", opened.at, digest=digest),
-        make("decide", post_id, f"email:{LENA}", opened.at, digest="0" * 64),
-        make("decide", f"{before.thread_id}:1:0", f"email:{LENA}", opened.at, digest=digest),
+        make("decide", post_id, f"email:{OMAR}", opened.at, binds=link_binds("omar", digest)),
+        make("decide", post_id, f"email:{LENA}", opened.at, binds=link_binds("omar", digest)),
+        make("decide", post_id, f"email:{LENA}", opened.at, binds=link_binds("lena", "0" * 64)),
+        make("decide", f"{before.thread_id}:1:0", f"email:{LENA}", opened.at, binds=link_binds("lena", digest)),
         post.mail.inbox(LENA)[0].headers["Reply-To"].partition("+")[2].partition("@")[0],
     )
     for one in bad:
@@ -245,7 +247,8 @@ async def test_it_shows_why_somebody_cannot_decide(post: Bench, people_file: Pat
     log = await post.until(is_at_rest)
     opened = next(event for event in log.events if isinstance(event, RequestOpened))
     card = next(one.id for one in log.state.posts.values() if one.to == f"email:{ANA}")
-    token = post.board.tokens.make("decide", card, f"email:{ANA}", opened.at, digest=opened.request.digest)
+    binds = link_binds("ana", opened.request.digest)
+    token = post.board.tokens.make("decide", card, f"email:{ANA}", opened.at, binds=binds)
     role_of(people_file, "Ana Ruiz", '["engineer"]', '["approver"]')
     page = await post.http.get(f"/decide/{token}")
     assert "You asked for this, so somebody else has to approve it. Lena Vogt or Omar Haddad can." in page.text

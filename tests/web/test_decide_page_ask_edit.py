@@ -17,6 +17,7 @@ from support import BOT_ADDRESS, LENA_KEY, Bench, bench
 
 from bot.core.events import CallPrepared, CallRefused, DecisionMade, ToolChosen
 from bot.core.log import Log
+from bot.core.tokens import link_binds
 from bot.core.tool import Tool, ToolContext, ToolResult
 
 ANA, LENA, OMAR = "ana@acme.example", "lena@acme.example", "omar@acme.example"
@@ -269,8 +270,8 @@ async def test_only_who_could_approve_may_change_it(post: Bench) -> None:
     card = next(one for one in log.state.posts.values() if one.to == f"email:{ANA}")
     asking = log.asking(card.id)
     assert asking
-    digest = requests(log)[0].digest
-    path = f"/decide/{post.board.tokens.make('decide', card.id, f'email:{ANA}', asking.at, digest=digest)}"
+    binds = link_binds("ana", requests(log)[0].digest)
+    path = f"/decide/{post.board.tokens.make('decide', card.id, f'email:{ANA}', asking.at, binds=binds)}"
     assert "argument:" not in (await post.http.get(path)).text
     answer = await post.http.post(path, data=change(environment="staging"))
     assert answer.status_code == 409
