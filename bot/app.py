@@ -272,8 +272,9 @@ def _desks(
 ) -> Desks:
     able = [one for one in agents.values() if one.name != FIRST_AGENT]  # it only hands over to these
     commands = Commands(inbox, people, store, clock=clock, agents=able)
-    slack = SlackDesk(inbox, channels.slack, people, commands, first_agent=FIRST_AGENT) if channels.slack else None
-    email = sms = None
+    slack = email = sms = None
+    if channels.slack:
+        slack = SlackDesk(inbox, channels.slack, people, commands, store.addresses, first_agent=FIRST_AGENT)
     if channels.email:
         own = OwnMail(settings.email_address, settings.email_authserv_id)
         email = EmailDesk(

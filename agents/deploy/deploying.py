@@ -104,7 +104,7 @@ async def _prepared(
     except RepositoryError as error:
         raise ToolError(str(error)) from error
     if back:
-        must_be_older(name, reference, commit, current, found=found, tags=tags)
+        await must_be_older(world, name, reference, commit, current, found=found, tags=tags)
     exact = ExactDeploy(
         environment=name,
         reference=reference,

@@ -149,6 +149,16 @@ class Repository:
         files, insertions, deletions = (numbers.get(what, 0) for what in ("file", "insertion", "deletion"))
         return Comparison(ahead, behind, commits, undone, files, insertions, deletions)
 
+    async def stood_before(self, base: str, head: str) -> bool:
+        """Whether `head` is older than `base` and on its line of first parents (full shas).
+
+        That line is what the branch itself was, one merge after another. Inside of a branch that was merged there may
+        be commits that nobody ever released, and that are in no later tree.
+        """
+        # How far the line goes until it comes to something that `head` has; that must be `head` itself.
+        newer = int(await self._read("rev-list", "--first-parent", "--count", _full(base), f"^{_full(head)}", "--"))
+        return newer > 0 and await self._peel([f"{base}~{newer}"]) == [head]
+
     async def checkout(self, sha: str, into: Path) -> None:
         """Make `into` a work tree of exactly this commit (full sha), with its history and without submodules.
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
+from bot.cli import thread_ids
+from bot.cli.audit_search import Person, Search
+from bot.cli.audit_table import show_records
 from bot.cli.board import Board, assemble
-from bot.cli.tables import show_table, wide_or_terminal
-from bot.core.audit_record import DECISIONS, Fingerprints
-from bot.core.wording import cut, plural
+from bot.core.audit_record import Fingerprints
+from bot.core.wording import plural
 from bot.runtime.audit import Exported, TrailDamaged, export, export_to, found_in
 from bot.runtime.audit_check import Verified, verify
+from bot.runtime.people_file import PeopleFile
 from bot.runtime.private_server import reachable_redis
 from bot.runtime.store.audit import RedisAudit
 from bot.settings import Settings, load_settings
@@ -31,13 +31,10 @@ app = typer.Typer(
     "Without a command: `show`. Let cron run `bot audit export` every hour (Redis forgets a thread 90 days after its "
     "last event), keep the hash that it prints in another place, and check with `bot audit verify`."
 )
-console = Console()
+console = Console(highlight=False)
 T = TypeVar("T")
 FILE = "audit.jsonl"
 _MOST_PROBLEMS = 50
-_TABLE_COLUMNS = 130
-"""In a narrower terminal a table would leave nothing of its last column."""
-_STYLES = {"decided": "green", "refused": "yellow", "turned_away": "yellow", "started": "cyan", "failed": "red"}
 
 File = Annotated[Path | None, typer.Argument(help=f"The file; left out: {FILE} in DATA_DIR.", show_default=False)]
 
@@ -52,8 +49,8 @@ def audit(context: typer.Context) -> None:
 @app.command()
 def show(  # noqa: PLR0917 an argument for each option
     context: typer.Context,
-    thread: Annotated[str, typer.Option(help="Only this thread, by its id.")] = "",
-    person: Annotated[str, typer.Option(help="Only what this person did: an id or an address.")] = "",
+    thread: Annotated[str, typer.Option(help="Only this thread: its id, or how that begins.")] = "",
+    person: Annotated[str, typer.Option(help="Only what this person did: an id, a whole name, or an address.")] = "",
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="From then on, in UTC.")
     ] = None,
@@ -63,41 +60,31 @@ def show(  # noqa: PLR0917 an argument for each option
     ] = False,
 ) -> None:
     """Show the newest records, oldest first, from what Redis still has. It exports nothing and changes nothing."""
-    begin = since.replace(tzinfo=UTC) if since else None
-
-    def wanted(entry: dict[str, Any]) -> bool:
-        by = (entry.get("who", {}).get("id"), entry.get("address"))
-        return (
-            (not thread or entry["thread"] == thread)
-            and (not person or person in by)
-            and (begin is None or datetime.fromisoformat(entry["at"]) >= begin)
-            and (not decisions or entry["what"] in DECISIONS)
-        )
-
+    thread, person = thread.strip(), person.strip()
+    people = PeopleFile(load_settings().people_file).load()
+    search = Search(
+        limit=limit,
+        thread=thread,
+        person=Person.of(person, people) if person else None,
+        since=since.replace(tzinfo=UTC) if since else None,
+        decisions=decisions,
+    )
     problems: list[str] = []
 
-    async def find(board: Board) -> list[tuple[datetime, str, int, dict[str, Any]]]:
-        logs, newest = RedisAudit(board.store.connection), list[tuple[datetime, str, int, dict[str, Any]]]()
+    async def find(board: Board) -> None:
+        logs, marks = RedisAudit(board.store.connection), Fingerprints.of(board.settings.signing_key)
+        async for thread_id, found in found_in(logs, marks, problems, since=search.since, but=search.leaves_out):
+            search.take(thread_id, found)
 
-        def skipped(thread_id: str) -> bool:
-            return bool(thread) and thread_id != thread
-
-        marks = Fingerprints.of(board.settings.signing_key)
-        async for thread_id, found in found_in(logs, marks, problems, since=begin, but=skipped):
-            entry = dict[str, Any](found.entry)
-            if wanted(entry):
-                heapq.heappush(newest, (found.after, thread_id, found.seq, entry))
-                if len(newest) > limit:
-                    heapq.heappop(newest)
-        return sorted(newest, key=lambda one: one[:3])
-
-    rows = [entry for *_, entry in _with_board(context, find)]
+    _with_board(context, find)
     for problem in problems:
         typer.echo(problem, err=True)
-    if not rows:
-        console.print("Nothing is recorded that fits. `bot audit show` without options shows everything there is.")
+    if rows := search.rows:
+        show_records(rows)
         return
-    _print(rows)
+    console.print(search.nothing, markup=False, soft_wrap=True)
+    if thread and not thread_ids.can_be_meant(thread):
+        console.print(f"That is not how an id begins: {thread_ids.SHORTEST}.", soft_wrap=True)
 
 
 @app.command("export")
@@ -139,7 +126,9 @@ def export_trail(context: typer.Context, file: File = None) -> None:
 def verify_trail(
     context: typer.Context,
     file: File = None,
-    head: Annotated[str, typer.Option(help="The hash that an export printed: finds an end that was cut off.")] = "",
+    head: Annotated[
+        str, typer.Option(help="The hash that an export printed (or that whole line): finds an end that was cut off.")
+    ] = "",
     against_redis: Annotated[
         bool, typer.Option(help="Also compare with the threads that Redis still has.", show_default=True)
     ] = True,
@@ -151,7 +140,7 @@ def verify_trail(
     comparing: what is said of threads that Redis still has, and which of them are left out, but not that the file ends
     early.
     """
-    path = _path(file)
+    path, head = _path(file), head.strip().removeprefix("head ").strip()  # as an export prints it
 
     async def check(board: Board) -> Verified:
         settings, logs = board.settings, RedisAudit(board.store.connection)
@@ -187,53 +176,6 @@ def _summary(done: Verified, *, against_redis: bool) -> str:
     if done.not_exported:
         lines.append(f"Not exported yet: {done.not_exported}.")
     return "\n".join(lines)
-
-
-def _print(rows: Iterable[dict[str, Any]]) -> None:
-    """A table, or two or three lines for each record where the window is too narrow for one."""
-    if (paper := wide_or_terminal()).width < _TABLE_COLUMNS:
-        for entry in rows:
-            when, where, what, who, known_by, how = _row(entry)
-            paper.print(f"{when}  {what}  [bold]{who}[/]", f"  {where}", sep="\n")
-            if known_by or how:
-                paper.print(f"  {'; '.join(one for one in (known_by, how) if one)}", style="dim")
-        return
-    table = Table(
-        Column("when (UTC)", no_wrap=True, min_width=16),
-        Column("thread:event", no_wrap=True, min_width=28),
-        Column("what", no_wrap=True, min_width=14),
-        Column("who", no_wrap=True, min_width=10),
-        Column("known by", no_wrap=True),
-        Column("of what, and how", overflow="fold"),
-        box=None,
-        pad_edge=False,
-    )
-    for entry in rows:
-        table.add_row(*_row(entry))
-    show_table(table)
-
-
-def _row(entry: dict[str, Any]) -> tuple[str, ...]:
-    what = entry["what"]
-    words = [entry.get("verdict", ""), entry.get("title", "") or entry.get("tool", "") or entry.get("agent", "")]
-    words += [f"{key} {entry[key]}" for key in ("rule", "choice", "status", "request", "to") if key in entry]
-    words += [f"asked {', '.join(entry['asked'])}"] if "asked" in entry else []
-    words += [f"approved by {', '.join(entry['approved_by'])}"] if "approved_by" in entry else []
-    words += [entry[key] for key in ("summary",) if key in entry]
-    who = entry.get("who", {})
-    return (
-        entry["at"][:16].replace("T", " "),
-        f"{_clean(entry['thread'])}:{entry['seq']}",
-        f"[{_STYLES.get(what, 'none')}]{what}[/]",
-        _clean(who.get("name", "") or entry.get("address", "")),
-        _clean(cut(entry.get("authenticated_by", ""), 40)),
-        _clean("; ".join(word for word in words if word)),
-    )
-
-
-def _clean(text: str) -> str:
-    """Fit for a terminal: text of people cannot pose as markup, nor move the cursor."""
-    return escape("".join(letter if letter.isprintable() else "�" for letter in text))
 
 
 def _path(file: Path | None) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from bot.settings import Settings, SettingsError, load_settings
 
 __all__ = ["dev", "simulator"]
 
-console = Console()
+console = Console(highlight=False)
 _SAMPLE_PEOPLE = Path(__file__).parents[2] / "people.sample.toml"
 
 
@@ -74,7 +75,7 @@ def dev(
                 console.print(f"[red]{missing} does not answer.[/] Look into {data_dir / 'logs'}.")
                 raise typer.Exit(1)
             report_dead(children, data_dir, console)
-            _greet(settings, redis, counterparts, data_dir)
+            _greet(settings, redis, counterparts, environment)
             watch(children, data_dir, console)
         except KeyboardInterrupt:
             console.print("\nStopping; what runs comes to its end first.")
@@ -93,9 +94,17 @@ def _sample(settings: Settings, data_dir: Path) -> dict[str, str]:
     return given
 
 
-def _greet(settings: Settings, redis: str, counterparts: Counterparts, data_dir: Path) -> None:
+def given_or_set(settings: Settings, environment: Mapping[str, str]) -> tuple[str, str]:
+    """The people file and the deploy file that the processes use."""
+    return (
+        environment.get("PEOPLE_FILE") or str(settings.people_file),
+        environment.get("DEPLOY_FILE") or str(settings.deploy_file),
+    )
+
+
+def _greet(settings: Settings, redis: str, counterparts: Counterparts, environment: Mapping[str, str]) -> None:
     def say(line: str) -> None:
-        console.print(f"  {line}", highlight=False, soft_wrap=True)
+        console.print(f"  {line}", soft_wrap=True)
 
     ports = counterparts.ports
     page = f"http://127.0.0.1:{ports.page}"
@@ -124,7 +133,10 @@ def _greet(settings: Settings, redis: str, counterparts: Counterparts, data_dir:
     say(f"api    http://127.0.0.1:{ports.web}/docs")
     if counterparts.email:
         say(f"mail   programs: SMTP 127.0.0.1:{ports.smtp} without a login, POP3 127.0.0.1:{ports.pop3}")
-    say(f"logs   {data_dir / 'logs'}")
+    people, deploy = given_or_set(settings, environment)
+    say(f"people {people}")
+    say(f"deploy {deploy}")
+    say(f"logs   {Path(environment['DATA_DIR']) / 'logs'}")
     say("Ctrl-C stops it; the next start finds everything again.\n")
 
 

@@ -24,7 +24,7 @@ from bot.runtime.private_server import NoServer, reachable_redis, server_binary
 from bot.settings import Settings, load_settings
 from channels.email.client.imap import ImapMailbox, MailboxError
 
-console = Console()
+console = Console(highlight=False)
 _MARKS = {"ok": "[green]✓[/]", "off": "[dim]–[/]", "warn": "[yellow]![/]", "bad": "[red]✗[/]"}
 
 
@@ -57,7 +57,7 @@ def doctor(context: typer.Context) -> None:
     findings += [*_people(settings), *_policies(settings), *asyncio.run(_deploy(settings)), *_web(settings)]
     for one in findings:
         text = f"{_MARKS[one.mark]} [bold]{one.subject:<8}[/] {escape(one.text)}"
-        console.print(text, highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     if any(one.mark == "bad" for one in findings):
         raise typer.Exit(1)
 

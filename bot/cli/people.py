@@ -36,7 +36,8 @@ from bot.runtime.private_server import NoServer, reachable_redis
 from bot.settings import Settings, load_settings
 
 app = typer.Typer(help="Who the bot knows, where it reaches them, and who may decide what.", no_args_is_help=True)
-console = Console()
+console = Console(highlight=False)
+_DEFAULT_POLICY_FILE = Settings.model_fields["policy_file"].get_default()
 _CHANNELS = ("slack", "email", "sms")
 
 
@@ -66,8 +67,10 @@ def check() -> None:
         _print(", ".join(f"{people.strangers(channel)} ({channel})" for channel in _CHANNELS), indent=2)
         if policies is not None:
             _title("Who decides")
-            agents = known_agents(settings)
-            for one in who_decides(people, policies, _environments(settings, people, mistakes), agents, settings):
+            deploys = _environments(settings, people, mistakes)
+            if reason := _why_nothing(settings, policies):
+                _print(reason, indent=2)
+            for one in who_decides(people, policies, deploys, known_agents(settings), settings):
                 _print(one.what, indent=2, style="bold")
                 _print(one.how, indent=4)
                 for note in one.notes:
@@ -166,6 +169,8 @@ def _people(settings: Settings, mistakes: list[str]) -> People | None:
 
 
 def _policies(settings: Settings, people: People | None, mistakes: list[str]) -> Policies | None:
+    if not settings.policy_file.exists() and settings.policy_file != Path(_DEFAULT_POLICY_FILE):
+        mistakes.append(f"POLICY_FILE: there is no file {settings.policy_file}, so each tool says itself who is asked")
     if people is None:
         return None
     try:
@@ -173,6 +178,13 @@ def _policies(settings: Settings, people: People | None, mistakes: list[str]) ->
     except PolicyFileError as error:
         mistakes += str(error).splitlines()
         return None
+
+
+def _why_nothing(settings: Settings, policies: Policies) -> str:
+    """Why there is nothing to say of who decides; empty where the files that say it are there."""
+    if settings.deploy_file.exists() or policies.entries:
+        return ""
+    return f"There is no {settings.deploy_file} (DEPLOY_FILE), and {settings.policy_file} (POLICY_FILE) has no entries."
 
 
 def _environments(settings: Settings, people: People, mistakes: list[str]) -> dict[str, Ruling]:

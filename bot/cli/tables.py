@@ -11,8 +11,9 @@ WIDE_COLUMNS = 200
 
 def wide_or_terminal(columns: int = WIDE_COLUMNS) -> Console:
     """Where tables go: the terminal, or a pipe of this width. Made anew each time, because windows change."""
-    console = Console()
-    return console if console.is_terminal else Console(width=columns)
+    # Without rich's colours for numbers, which split ids and versions.
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=columns, highlight=False)
 
 
 def show_table(table: Table, columns: int = WIDE_COLUMNS) -> None:

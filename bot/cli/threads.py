@@ -18,17 +18,20 @@ from rich.table import Column, Table
 from agents import FIRST_AGENT
 from bot.cli.board import Board, assemble
 from bot.cli.tables import show_table
+from bot.cli.thread_ids import SHORTEST, all_meant, can_be_meant
 from bot.core.events import Event, event_to_json
 from bot.core.log import Log
 from bot.core.people import Actor
+from bot.core.values import ThreadId
 from bot.core.wording import cut
 from bot.runtime.inbox import MAX_MESSAGE_CHARACTERS
 from bot.runtime.private_server import reachable_redis
 from bot.settings import load_settings
 
 app = typer.Typer(help="Look at threads: what the bot was asked, did and waits for.", no_args_is_help=True)
-console = Console()
+console = Console(highlight=False)
 T = TypeVar("T")
+_MOST_IDS = 20
 
 _STYLES = {"waiting": "yellow", "working": "cyan", "finished": "green", "cancelled": "dim", "paused": "magenta"}
 
@@ -68,30 +71,37 @@ def list_threads(
 @app.command()
 def show(
     context: typer.Context,
-    thread: Annotated[str, typer.Argument(help="The thread's id, as `bot threads list` shows it.")],
+    thread: Annotated[str, typer.Argument(help="The thread's id, as `bot threads list` shows it, or how it begins.")],
     as_json: Annotated[bool, typer.Option("--json", help="The events as JSON lines.")] = False,
 ) -> None:
     """Show a thread: how it stands, what it waits for, and its log."""
-    log = _with_board(context, lambda board: board.store.logs.load(thread))
+    thread = thread.strip()
+
+    async def find(board: Board) -> tuple[list[ThreadId], Log]:
+        ids = await all_meant(board.store, thread)
+        return ids, await board.store.logs.load(ids[0] if ids else thread)
+
+    ids, log = _with_board(context, find)
+    if len(ids) > 1:
+        typer.echo(f"{len(ids)} threads begin with {thread}: {', '.join(ids[:_MOST_IDS])}", err=True)
+        raise typer.Exit(1)
     if not len(log):
-        typer.echo(f"There is no thread {thread}. `bot threads list` shows those that there are.", err=True)
+        short = "" if can_be_meant(thread) else f" To name one, {SHORTEST}."
+        typer.echo(f"There is no thread {thread}. `bot threads list` shows those that there are.{short}", err=True)
         raise typer.Exit(1)
     if as_json:
         for event in log.events:
             typer.echo(event_to_json(event))
         return
     state = log.state
-    console.print(
-        f"[bold]{log.thread_id}[/]  {state.status}  agent {state.agent}  ${state.cost_usd:.4f}", highlight=False
-    )
+    console.print(f"[bold]{log.thread_id}[/]  {state.status}  agent {state.agent}  ${state.cost_usd:.4f}")
     for one in state.pending:
         roles = ", ".join(one.request.rule.roles) if one.request.rule else "anybody it knows"
         text = f"[yellow]waits for[/] {roles}: {escape(one.request.prompt)}  [dim]({one.request.id})[/]"
-        console.print(text, highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     for seq, event in enumerate(log.events, start=1):
         console.print(
             f"[dim]{seq:>4}  {event.at:%m-%d %H:%M:%S}[/]  {event.type:<18} {escape(_brief(event))}",
-            highlight=False,
             no_wrap=True,
             overflow="ellipsis" if console.is_terminal else "ignore",
             crop=console.is_terminal,

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from bot.cli.entries import never_reached, stay_approved, unknown_environments
 from bot.core.agent import Agent
 from bot.core.people import People, Person
 from bot.core.policies import Policies, Policy
 from bot.core.values import ApprovalRule, Ruling, may_run, needs_approval
 from bot.core.wording import plural
-from bot.runtime.policy_file import names_as_typed
+from bot.runtime.policy_file import arguments_by_tool, names_as_typed
 from bot.settings import Settings
 
 
@@ -41,10 +42,31 @@ def who_decides(
         ruling = policies.resolve("deploy", {"environment": name}, own)
         changed = f", {settings.policy_file}" if ruling.model_copy(update={"entry": ""}) != own else ""
         yield _of_a_ruling(f"deploy to {name} ({settings.deploy_file}{changed})", people, ruling)
-    typed = names_as_typed(agents.values())
+    typed, tools = names_as_typed(agents.values()), list(arguments_by_tool(agents.values()))
     for number, entry in enumerate(policies.entries, 1):
         what = f"{entry.subject} ({settings.policy_file}, entry {number})"
-        yield _of_an_entry(what, people, policies, entry, tuple(_names_that_have_others(entry, typed)))
+        if hidden := never_reached(number, policies, tools):
+            notes, kept, runs = (hidden,), [], False
+        else:
+            kept, runs = stay_approved(number, policies, deploys, tools)
+            notes = (
+                *_names_that_have_others(entry, typed),
+                *unknown_environments(entry, deploys, settings.deploy_file.name),
+                *_still_approved(kept, settings),
+            )
+        if kept:
+            but = "runs unasked, but for what is of high risk" if runs else "lets nothing run unasked"
+            yield Decided(what, but, notes=notes)
+        else:
+            yield _of_an_entry(what, people, policies, entry, notes)
+
+
+def _still_approved(calls: Sequence[str], settings: Settings) -> Iterator[str]:
+    if calls:
+        yield (
+            f"an approval is still needed to {' and to '.join(calls)}: the risk is high ({settings.deploy_file.name}); "
+            'what is to run unasked all the same takes risk = "medium" beside the verdict'
+        )
 
 
 def _of_a_ruling(what: str, people: People, ruling: Ruling, notes: tuple[str, ...] = ()) -> Decided:

@@ -21,8 +21,8 @@ What = Literal[
     "paused", "resumed", "cancelled", "started", "succeeded", "failed", "in_doubt", "not_run", "rerouted",
     "undeliverable", "turned_away",
 ]  # fmt: skip
-DECISIONS: frozenset[str] = frozenset({"decided", "refused", "expired", "withdrawn", "turned_away"})
-"""What became of requests, attempts that did not count included."""
+DECISIONS: frozenset[str] = frozenset({"decided", "refused", "expired", "withdrawn", "cancelled", "turned_away"})
+"""What became of requests, attempts that did not count included. A cancelled thread ends those that were open."""
 
 _MOST = 20
 """Entries of a list that are written out: what comes from outside is bounded."""

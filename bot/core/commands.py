@@ -17,9 +17,9 @@ from bot.core.decide import Attempt, judge
 from bot.core.events import DecisionMade
 from bot.core.hearing import takes_part
 from bot.core.log import Log
-from bot.core.people import ADDRESS_KEYS, Actor, People
+from bot.core.people import ADDRESS_KEYS, Actor, Address, People
 from bot.core.standing import ago, deciders, duration, short, standing, subject, title
-from bot.core.state import RequestState
+from bot.core.state import RequestCard, RequestState
 from bot.core.values import RequestId, ThreadId
 from bot.core.wording import cut, normalise, one_line, plural
 
@@ -241,6 +241,8 @@ def _how(log: Log, one: RequestState, by: Actor, *, here: bool, code: str) -> st
     actor = next((actor for actor in (*one.request.deciders, *one.joined) if actor.id == by.id), None)
     place = log.state.conversation
     address = actor.address if actor and actor.address in one.copies else ""
+    if address and not _was_sent(log, one, address):
+        return f"with my message to {address.partition(':')[2]}, which is not sent yet (quiet hours, or no way through)"
     channel, _, where = address.partition(":")
     if not address and place:
         channel, where = place.channel, log.state.owner.partition(":")[2]
@@ -258,6 +260,12 @@ def _how(log: Log, one: RequestState, by: Actor, *, here: bool, code: str) -> st
             return f"with the code in my text to {where}"
         case _:
             return f"through the API, thread {short(log.thread_id)}"
+
+
+def _was_sent(log: Log, one: RequestState, address: Address) -> bool:
+    """Whether a copy got through; while its request is pending, its post is among those that may still change."""
+    mine = RequestCard(one.request.id, address)
+    return any(post.content == mine and post.shown for post in log.state.posts.values())
 
 
 # --- status, cancel

@@ -128,7 +128,8 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
     if not (people.roles_of(by) & one.roles or by.id in one.persons):
         held, wanted = sorted(people.roles_of(by)), " or ".join(sorted(one.roles)) or "nobody has"
         mine = f"yours: {', '.join(held)}" if held else "you have none"
-        return "role", f"You cannot decide this: it takes the role {wanted} ({mine}). {_who_may(one, people)}"
+        may = "approve this, only take it back" if by.id in request.requesters else "decide this"
+        return "role", f"You cannot {may}: it takes the role {wanted} ({mine}). {_who_may(one, people)}"
     if attempt.verdict not in {"approve", "edit"}:
         return None
     if channel_problem := _channel(one, by, people):
@@ -137,7 +138,7 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
         return "external", f"Members of another organisation cannot approve. {_who_may(one, people)}"
     if request.rule.four_eyes and (barred := _four_eyes(one, by, people)):
         return barred
-    return _quorum(one, by, people)
+    return None if attempt.verdict == "edit" else _quorum(one, by, people)  # votes begin anew with a changed call
 
 
 def _quorum(one: RequestState, by: Actor, people: People) -> tuple[str, str] | None:

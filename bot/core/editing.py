@@ -25,12 +25,14 @@ class Field:
     text: str
     about: str = ""
     """What the tool says about it."""
+    required: bool = False
+    """It has no default that an empty text could stand for."""
 
 
 def fields_of(arguments: Arguments, schema: type[BaseModel]) -> tuple[Field, ...]:
     """Every argument that the tool takes and that fits a form, with what was proposed for it."""
     found = (
-        Field(name, _shown(_proposed(arguments, name, info)), info.description or "")
+        Field(name, _shown(_proposed(arguments, name, info)), info.description or "", info.is_required())
         for name, info in schema.model_fields.items()
     )
     return tuple(field for field in found if len(field.text) <= MAX_TYPED)

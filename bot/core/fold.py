@@ -18,7 +18,7 @@ from bot.core.builtins import ANSWER, WAIT
 from bot.core.people import ADDRESS_KEYS, Address
 from bot.core.state import Activity, ActivityCard, Call, Post, RequestCard, ThreadState, Whisper, receipt_key
 from bot.core.values import ThreadId
-from bot.core.wording import is_bare_decision, one_line
+from bot.core.wording import is_bare_decision, one_line, plural
 
 
 def fold(thread_id: ThreadId, log: Iterable[e.Event]) -> ThreadState:
@@ -110,13 +110,18 @@ def _decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
     shown = any(
         isinstance(post.content, RequestCard) and address in {post.to, post.line} for post in state.posts.values()
     )
-    elsewhere = address in state.reached and not shown
     state = r.decided(state, event)
-    if not elsewhere or one is None:
+    if one is None or address not in state.reached:
+        return state
+    now = state.requests[event.request_id]
+    votes_more = now.status == "pending" and len(now.votes) > len(one.votes)  # a copy changes only at the end
+    if shown and not votes_more:
         return state
     title = one.request.preview.title if one.request.preview else one.request.prompt
     verb = {"approve": "You approved", "deny": "You denied"}.get(event.verdict, "You answered")
-    return whisper(state, address, f"{verb}: {title}. It is recorded.")
+    missing = (one.request.rule.approvals if one.request.rule else 1) - len(now.votes)
+    more = f" {plural(missing, 'more approval')} needed." if votes_more else ""
+    return whisper(state, address, f"{verb}: {title}. It is recorded.{more}")
 
 
 def _trailed(state: ThreadState, address: Address, trail: str) -> ThreadState:
@@ -258,6 +263,8 @@ def _call_failed(state: ThreadState, call_id: str, error: str, *, status: str, s
     call = state.call
     if call is None or call.id != call_id:
         return state
+    if call.before and call.phase in {"chosen", "prepared"}:
+        return r.change_undone(state, call, call.before, error)
     failures = {**state.failures, call.tool: state.failures.get(call.tool, 0) + 1}
     state = state.but(call=None, failures=failures, last_error=error, heard=state.seq)
     return r.activity_is(state, call_id, "failed" if status == "failed" else "not_run", summary or error)

@@ -21,10 +21,11 @@ from bot.core.state import (
     RequestState,
     RequestStatus,
     ThreadState,
+    Unchanged,
     Vote,
 )
 from bot.core.values import Artifact, CallId
-from bot.core.wording import NO_WORDS, normalise, one_line
+from bot.core.wording import NO_WORDS, cut, normalise, one_line
 
 
 def open_question(state: ThreadState) -> RequestState | None:
@@ -56,7 +57,7 @@ def opened(state: ThreadState, event: e.RequestOpened) -> ThreadState:
     if call is None or request.call_id != call.id:
         return state
     phase = call.phase if request.purpose == "in_doubt" else "waiting"
-    return state.but(call=replace(call, phase=phase, request_id=request.id))
+    return state.but(call=replace(call, phase=phase, request_id=request.id, before=None))
 
 
 def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
@@ -98,19 +99,34 @@ def _put_anew(state: ThreadState, one: RequestState, event: e.DecisionMade) -> T
     call = state.call
     if call is None or call.id != one.request.call_id or call.phase != "waiting":
         return state
+    taken = max(one.escalated, one.request.steps_due)
+    steps = one.request.rule.escalation[:taken] if one.request.rule else ()
     if event.verdict == "ask":
-        taken = max(one.escalated, one.request.steps_due)
-        steps = one.request.rule.escalation[:taken] if one.request.rule else ()
         talk = f"{call.talk}\n{text}".strip()
         asked = replace(call, phase="asked_back", request_id=None, talk=talk, escalated=steps)
         return state.but(call=asked, heard=state.seq)
+    before = Unchanged(replace(call, escalated=steps), event.by.id, state.steered_by, state.heard)
     editors = dict.fromkeys((*filter(None, call.edited_by.split(" and ")), name))
     edited = Call(
         id=call.id, tool=call.tool, arguments=event.arguments or {}, proposed=call.proposed or call.arguments,
-        edited_by=" and ".join(editors), talk=call.talk,
+        edited_by=" and ".join(editors), before=before, talk=call.talk,
     )  # fmt: skip
     # Whoever changed it has shaped it: under four eyes somebody else approves it.
     return steered(state, event.by).but(call=edited)
+
+
+def change_undone(state: ThreadState, call: Call, before: Unchanged, why: str) -> ThreadState:
+    """What somebody made of a call cannot be: it is put to people as it was, and says so (AP13).
+
+    Whoever tried has shaped nothing of it, unless they said something meanwhile; what the agent chooses next they have.
+    """
+    who = call.edited_by.split(" and ")[-1]
+    line = f"{who} changed it to what cannot be run: {cut(one_line(why), 300)} So it is as it was before."
+    again = replace(
+        before.call, phase="chosen", prepared=None, request_id=None, talk=f"{before.call.talk}\n{line}".strip()
+    )
+    steered_by = before.steered_by if state.heard == before.heard else state.steered_by
+    return state.but(call=again, steered_by=steered_by, asked_by=(*state.asked_by, before.editor))
 
 
 def reminded(state: ThreadState, event: e.RequestReminded) -> ThreadState:

@@ -52,7 +52,8 @@ def _waiting(log: Log, one: RequestState, at: datetime) -> str:
     request = one.request
     opened = (event.at for event in log.events if isinstance(event, RequestOpened) and event.request.id == request.id)
     left = f" ({duration(request.expires_at - at)} left)" if request.expires_at else ""
-    verb = {"approval": " to approve", "question": " to answer" if request.rule else ""}[request.kind]
+    alone = request.rule is not None and request.rule.approvals - len(one.votes) == 1
+    verb = {"approval": " to approve" if alone else "", "question": " to answer" if request.rule else ""}[request.kind]
     more = len(log.state.pending) - 1
     also = f" {more} more wait." if more else ""
     return f"Waiting for {deciders(one)}{verb}: “{title(one)}”, since {next(opened, at):%H:%M} UTC{left}.{also}"
@@ -67,12 +68,14 @@ def deciders(one: RequestState) -> str:
     """Who is asked, by name."""
     if one.request.rule is None:
         return "an answer"
-    names = [one_line(actor.name) for actor in (*one.request.deciders, *one.joined)]
-    if not names:
+    voted = {vote.by.id for vote in one.votes}
+    able = {actor.id: one_line(actor.name) for actor in (*one.request.deciders, *one.joined) if actor.id not in voted}
+    if not able:
         return "somebody who may decide; nobody in the people file may"
-    return " or ".join(names[:_MOST_NAMES]) + (
-        f" or {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    )
+    missing = one.request.rule.approvals - len(voted)
+    names = [*able.values()][:_MOST_NAMES]
+    names += [f"{len(able) - _MOST_NAMES} more"] if len(able) > _MOST_NAMES else []
+    return " or ".join(names) if missing == 1 else f"{plural(missing, 'approval')} of {', '.join(names)}"
 
 
 def title(one: RequestState) -> str:

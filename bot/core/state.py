@@ -43,8 +43,10 @@ class Call:
     proposed: Arguments | None = None
     """What the model had proposed, where a person changed it (AP13)."""
     edited_by: str = ""
+    before: Unchanged | None = None
+    """What it was before somebody changed it, until the changed one has been prepared."""
     talk: str = ""
-    """What an approver asked about it, and what the agent answered."""
+    """What an approver asked about it, and what the agent answered; which change could not be made."""
     escalated: tuple[EscalationStep, ...] = ()
     """The steps that were taken before somebody asked about it. The request that follows takes them at once, if its own
     escalation begins with the same ones."""
@@ -53,6 +55,17 @@ class Call:
     def exact_arguments(self) -> Arguments:
         """The arguments that run: the prepared ones, once there are any."""
         return self.prepared.arguments if self.prepared else self.arguments
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A call before somebody changed it, and who had shaped it by then."""
+
+    call: Call
+    editor: str
+    """The id of whoever changed it."""
+    steered_by: tuple[str, ...]
+    heard: int
 
 
 @dataclass(frozen=True)

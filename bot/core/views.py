@@ -106,7 +106,7 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         open=one.status == "pending",
         context=request.context,
         facts=(*_changes(state, request), *(preview.facts if preview else ())),
-        warnings=preview.warnings if preview else (),
+        warnings=(*_short_of_people(one), *(preview.warnings if preview else ())),
         details=preview.details if preview else "",
         format=request.format,
         choices=request.choices,
@@ -121,6 +121,20 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         mood=mood,
         artifact=activity.artifact if activity else None,
     )
+
+
+def _short_of_people(one: RequestState) -> tuple[str, ...]:
+    """That there are not people enough to approve, as far as is known: nobody should wait for it in silence."""
+    rule = one.request.rule
+    if rule is None or one.request.kind != "approval" or one.status != "pending":
+        return ()
+    able = {actor.id: one_line(actor.name) for actor in (*one.request.deciders, *one.joined)}
+    able |= {vote.by.id: one_line(vote.by.name) for vote in one.votes}
+    if len(able) >= rule.approvals:
+        return ()
+    names = f"only {' and '.join(able.values())} can give one" if able else "nobody can give one"
+    later = ", unless the escalation brings in more" if len(rule.escalation) > one.escalated else ""
+    return (f"It takes {plural(rule.approvals, 'approval')}, and {names}{later}.",)
 
 
 def _changes(state: ThreadState, request: Request) -> tuple[Fact, ...]:
@@ -144,6 +158,7 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
     when = f", {one.decided_at:%H:%M} UTC" if one.decided_at else ""
     approval = one.request.kind == "approval"
     not_run = " It was not run." if approval else ""
+    verb = "decided" if approval else "answered"
     said = one_line(one.text)  # in one line, so that nothing of it can pose as a line of ours
     match one.status:
         case "pending":
@@ -163,7 +178,9 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
         case "answered":
             return f"{who} answered{when}: “{said}”", "good"
         case "expired":
-            return f"Timed out: nobody {'decided' if approval else 'answered'}.{not_run}", "quiet"
+            needed = one.request.rule.approvals if one.request.rule else 1
+            votes = f"with {len(one.votes)} of {plural(needed, 'approval')}" if one.votes else ""
+            return f"Timed out{f' {votes}' if votes else f': nobody {verb}'}.{not_run}", "quiet"
         case "cancelled":
             by = f" by {one.decided_by.name}" if one.decided_by else ""
             reason = f": “{said}”" if said else ""

@@ -12,6 +12,7 @@ from typing import Literal
 import structlog
 
 from bot.core.decide import Attempt, Verdict
+from bot.core.events import DecisionRefused
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Clock
@@ -20,7 +21,7 @@ from bot.core.state import RequestState
 from bot.core.tokens import Claim, Tokens, Use, read_token
 from bot.core.values import PostId
 from bot.core.wording import cut
-from bot.runtime.inbox import Inbox
+from bot.runtime.inbox import MAX_LOG_LENGTH, Inbox
 from bot.runtime.store import Store
 from channels.email.receive import Mail
 
@@ -33,6 +34,8 @@ UNVERIFIED = (
     "Nothing was done. Please tell whoever runs your mail, or use another way."
 )
 _MAX_ANSWER = 4_000
+_MAX_REFUSALS = MAX_LOG_LENGTH // 10
+"""Refusals in a thread after which it takes none more of mail that anybody can send, with any sender."""
 _NO_ANSWER = "I found no answer in your mail. Please write it above the quoted text."
 _EXACTLY = (
     "Please reply with exactly APPROVE or DENY as the first line; what you add goes below it. Nothing was decided."
@@ -89,17 +92,48 @@ class EmailDecisions:
         if attempt is None:
             return None
         thread_id = place.log.thread_id
-        _, event = await self._inbox.decide(thread_id, attempt, deliveries=deliveries)
+        refused = None
+        if mail.authentication != "pass" or by.kind == "unknown":
+            would_be = await self._inbox.would_be(thread_id, attempt)
+            refused = would_be if would_be.type == "decision_refused" else None
+        if refused and _refusals(place.log) >= _MAX_REFUSALS:
+            return await self._only_noted(mail, refused)
+        once = _once_an_hour(refused) if refused else ()
+        log, event = await self._inbox.decide(thread_id, attempt, deliveries=(*deliveries, *once))
         if event is None:
+            if refused and not _has(log, mail):
+                return await self._only_noted(mail, refused)
             return "duplicate"
         logger.info("mail_decision", thread=thread_id, outcome=event.type, verdict=attempt.verdict, by=attempt.by.id)
         return "decided" if event.type == "decision_made" else "refused"
+
+    async def _only_noted(self, mail: Mail, refused: DecisionRefused) -> Decided:
+        """Kept for the audit among what was refused at the door, so that nobody can fill a thread's log by mail."""
+        why = f"a further attempt at the request {refused.request_id} by somebody who is not known or not proven"
+        source = f"{mail.message_id} {mail.digest}"
+        await self._inbox.refuse(refused.by.address, refused.rule, why, source=source)
+        return "refused"
 
     def _owner(self, log: Log, claim: Claim, use: Use) -> Address:
         """For which of the addresses to which its post was ever sent a token was made; empty: for none."""
         now = self._clock.now()
         fitting = (one for one in log.recipients_of(claim.post_id) if self._tokens.fits(use, claim, one, now))
         return next(fitting, "")
+
+
+def _once_an_hour(refused: DecisionRefused) -> tuple[str, ...]:
+    """What makes a further refusal of the same a duplicate, within an hour of the clock."""
+    what = f"{refused.request_id}:{refused.verdict}:{refused.rule}:{refused.by.address}"
+    return (f"email:refused:{what}:{refused.at:%Y-%m-%dT%H}",)
+
+
+def _refusals(log: Log) -> int:
+    return sum(isinstance(event, DecisionRefused) for event in log.events)
+
+
+def _has(log: Log, mail: Mail) -> bool:
+    """Whether the thread has this mail as one that was refused."""
+    return any(isinstance(event, DecisionRefused) and event.source == mail.message_id for event in log.events)
 
 
 def _attempt(mail: Mail, by: Actor, place: MailPlace, one: RequestState, people: People) -> Attempt | None:

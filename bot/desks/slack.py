@@ -20,6 +20,7 @@ from bot.core.values import RequestId, ThreadId
 from bot.desks.commands import Commands, Where
 from bot.desks.notices import Notices
 from bot.runtime.inbox import Inbound, Inbox, UnknownThread
+from bot.runtime.store import RedisAddresses
 from channels.slack.client import SlackChannel
 from channels.slack.dialogs import Place, ask_modal, deny_modal, edit_modal, read_metadata
 from channels.slack.mrkdwn import escape, with_channels
@@ -48,6 +49,7 @@ class SlackDesk:
         channel: SlackChannel,
         people: Callable[[], People],
         commands: Commands,
+        addresses: RedisAddresses,
         *,
         first_agent: str,
     ) -> None:
@@ -55,6 +57,7 @@ class SlackDesk:
         self._channel = channel
         self._people = people
         self._commands = commands
+        self._addresses = addresses
         self._first_agent = first_agent
         self._notices = Notices()
         self._told: deque[str] = deque(maxlen=100)
@@ -68,6 +71,7 @@ class SlackDesk:
                 self._tell(message)
                 logger.info("stranger_refused", address=by.address)
             return
+        await self._is_there(by)
         if await self._is_command(message, by):
             return
         inbound = Inbound(
@@ -117,6 +121,8 @@ class SlackDesk:
             source=submission.delivery,
             ref=meta["ref"],
         )
+        if submission.callback == "ask" and not attempt.text:
+            attempt = replace(attempt, problem=("incomplete", "Please write your question. Nothing was decided."))
         if submission.callback == "edit":
             attempt = await self._edited(thread_id, attempt, submission)
         try:
@@ -209,9 +215,15 @@ class SlackDesk:
         return True
 
     async def _decide(self, thread_id: ThreadId, attempt: Attempt, delivery: str) -> None:
+        await self._is_there(attempt.by)
         _, event = await self._inbox.decide(thread_id, attempt, deliveries=(delivery,))
         outcome = event.type if event else "duplicate"
         logger.info("slack_decision", thread=thread_id, outcome=outcome, verdict=attempt.verdict, by=attempt.by.id)
+
+    async def _is_there(self, by: Actor) -> None:
+        """Whoever writes or clicks here is here: what Slack refused to bring them before may reach them again."""
+        if by.kind == "person" and await self._addresses.turn_on(by.address):
+            logger.info("address_on", address=by.address)
 
     def _actor(self, user: SlackUser) -> Actor:
         return self._people().actor(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo, available_timezones
@@ -107,10 +108,12 @@ class PeopleFileError(Exception):
 class PeopleFile:
     """The directory of people, as the file has it now."""
 
-    def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
-        """`clock`: the wall clock, which the file's times are compared with."""
+    def __init__(
+        self, path: Path, *, clock: Clock | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock`: the wall clock, for the file's own times; `monotonic`: seconds, for how long it was seen so."""
         self._path = path
-        self._file = WatchedFile(path, clock or SystemClock())
+        self._file = WatchedFile(path, clock or SystemClock(), monotonic)
         self._people = People()
 
     def load(self) -> People:
@@ -122,7 +125,7 @@ class PeopleFile:
         return self._people
 
     def __call__(self) -> People:
-        """The people now. Cheap: the file is read again only when it has changed, and two seconds after that."""
+        """The people now. Cheap: the file is read again only when it has changed, until the change counts."""
         try:
             if (text := self._file.news()) is not None:
                 self._people = parse_people(text)

@@ -7,6 +7,7 @@ itself, its roles and persons are held against the people file, its tools and th
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -63,11 +64,17 @@ class PolicyFile:
     """The policies, as the file has them now."""
 
     def __init__(
-        self, path: Path, people: Callable[[], People], agents: Mapping[str, Agent], *, clock: Clock | None = None
+        self,
+        path: Path,
+        people: Callable[[], People],
+        agents: Mapping[str, Agent],
+        *,
+        clock: Clock | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock`: the wall clock, which the file's times are compared with."""
+        """`clock`: the wall clock, for the file's own times; `monotonic`: seconds, for how long it was seen so."""
         self._path = path
-        self._file = WatchedFile(path, clock or SystemClock())
+        self._file = WatchedFile(path, clock or SystemClock(), monotonic)
         self._people = people
         self._tools = arguments_by_tool(agents.values())
         self._read_with: People | None = None

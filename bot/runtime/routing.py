@@ -102,7 +102,9 @@ class Routing:
         copies: list[Address] = []
         for person in persons:
             address = await self._best(person, here, owner=state.owner, channels=channels)
-            deciders.append(Actor(kind="person", id=person.id, name=person.name, address=address))
+            # Without a conversation nothing is sent anywhere: then nobody is asked at any address.
+            asked_at = address if place else ""
+            deciders.append(Actor(kind="person", id=person.id, name=person.name, address=asked_at))
             if not address or place is None:
                 continue
             seen = channel_of(address) == place.channel and self.is_shared(place) and not aside

@@ -16,13 +16,14 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from bot.core import events as e
 from bot.core.agent import Agent
-from bot.core.builtins import DONE_FOR_NOW
+from bot.core.builtins import ANSWER, DONE_FOR_NOW, WAIT
 from bot.core.log import Log
 from bot.core.protocols import Choice
 from bot.core.values import Usage
 
 NAME = "scripted rules (no model)"
 _DECIDED = {"deny": "denied", "answer": "answer", "approve": "approved", "ask": "asked back", "edit": "changed"}
+_ABOUT_A_CALL = frozenset({ANSWER, WAIT})
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Rule(BaseModel):
     call: str
     arguments: dict[str, Any] = {}
     """May use `{text}`, its `{first_line}`, `{by}`, `{message}`, `{last_<argument>}` of the newest call, and the
-    named groups."""
+    named groups. A rule with a placeholder that nothing fills does not fit."""
 
     @field_validator("matches", "message_matches")
     @classmethod
@@ -100,7 +101,10 @@ class ScriptedModel:
                 **_last_arguments(log),
                 **groups,
             }
-            arguments = cast("dict[str, Any]", _filled(rule.arguments, names))
+            try:
+                arguments = cast("dict[str, Any]", _filled(rule.arguments, names))
+            except KeyError:  # nobody is shown a placeholder
+                continue
             return Choice(tool=rule.call, arguments=arguments, usage=Usage(model="scripted", cost_usd=0.0))
         sorry = {"message": f"No rule of the scripted stand-in covers this ({cue.kinds[-1]})."}
         return Choice(tool=DONE_FOR_NOW, arguments=sorry, usage=Usage(model="scripted", cost_usd=0.0))
@@ -151,8 +155,17 @@ def _is_answer(event: e.MessageReceived, log: Log) -> bool:
 
 
 def _last_arguments(log: Log) -> dict[str, str]:
-    chosen = next((event for event in reversed(log.events) if isinstance(event, e.ToolChosen)), None)
-    return {f"last_{key}": str(value) for key, value in chosen.arguments.items()} if chosen else {}
+    """The arguments of the newest call: as it was chosen, and over that as it would run, once that is known.
+
+    What the agent said about a call that waits (`answer_approver`, `wait`) is no newer call.
+    """
+    arguments: dict[str, Any] = {}
+    for event in log.events:
+        if isinstance(event, e.ToolChosen) and event.tool not in _ABOUT_A_CALL:
+            arguments = event.arguments
+        elif isinstance(event, e.CallPrepared):
+            arguments = {**arguments, **event.prepared.arguments}
+    return {f"last_{key}": str(value) for key, value in arguments.items()}
 
 
 def _tool_of(event: e.Event, log: Log) -> str:
@@ -163,9 +176,10 @@ def _tool_of(event: e.Event, log: Log) -> str:
 
 
 def _filled(template: object, names: dict[str, str]) -> object:
+    """The template with its placeholders filled. Raises KeyError where one has no value."""
     match template:
         case str():
-            return re.sub(r"\{(\w+)\}", lambda name: names.get(name[1], name[0]), template)
+            return re.sub(r"\{(\w+)\}", lambda name: names[name[1]], template)
         case dict():
             return {key: _filled(value, names) for key, value in cast("dict[str, object]", template).items()}
         case list():

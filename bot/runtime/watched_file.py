@@ -1,13 +1,17 @@
 """A text file of the operator's that somebody may be rewriting at any moment: says what is new in it, once it is whole.
 
 The first half of a file is often a sound file that says less, and an editor that saves makes the file empty, or takes
-it away, before it writes. So a change is taken only after the file was left alone for two seconds, and a file that
-became empty is never taken.
+it away, before it writes. So a change is taken only after the file has said the same for two seconds, and a file that
+became empty is never taken. Neither clocks that are wrong nor a program that writes the same again and again hold a
+change off for longer.
 """
 
 from __future__ import annotations
 
 import errno
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,29 +19,49 @@ from bot.core.protocols import Clock
 
 _SETTLES_SECONDS: Final = 2.0
 """Longer than any program pauses between two writes; and some file systems keep times in whole seconds only."""
+_OLD_SECONDS: Final = 10.0
+"""From this age on a file's own time is believed at first sight: a file server's clock is not that far behind."""
 _State = tuple[int, ...]
 """What tells one state of a file from another: times of change (ns), size, inode; or why it cannot be looked at."""
 _GONE: Final[_State] = (errno.ENOENT,)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a file said at one look."""
+
+    text: str
+    problem: Exception | None
+    says: str
+    """The same for two looks that found the same: a text, a problem, or that there is no file."""
+
+
 class WatchedFile:
     """One file. A file that is not there is one that says nothing, so its text is empty."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        """`clock`: the wall clock, since it is compared with the file's own times."""
+    def __init__(self, path: Path, clock: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: the wall clock, for the file's own times; `monotonic`: seconds, for how long it was seen so."""
         self._path = path
         self._clock = clock
+        self._monotonic = monotonic
         self._taken: _State | None = None
-        """The state that was read last, whatever came of it."""
-        self._seen: tuple[_State, float] | None = None
+        """The state after whose reading nothing more can have come, whatever became of it."""
+        self._told = ""
+        """What the file said (`_Reading.says`) when it was taken last."""
+        self._state_since: tuple[_State, float] | None = None
         """The state that waits to be taken, and when it was first seen."""
+        self._says_since: tuple[str, float] | None = None
+        """What the file says now, and since when every look found it so."""
         self._says_something = False
 
     def read(self) -> str:
         """The text as it stands now, for a start. Raises OSError, or ValueError for what is no text or just changes."""
-        text = self._take(self._state())
-        if text is None:
+        state = self._state()
+        found = self._reading(state)
+        if found is None:
             raise ValueError("somebody is writing it at this moment; try again")
+        self._taken = state
+        text = self._tell(found)
         self._says_something = bool(text.strip())
         return text
 
@@ -50,42 +74,51 @@ class WatchedFile:
         if self._taken is None:
             return self.read()
         state = self._state()
-        if not (again if state == self._taken else self._has_settled(state)):
+        if state == self._taken and not again:
             return None
-        text = self._take(state)
-        if text is None:
+        found = self._reading(state)
+        if found is None or not (state == self._taken or self._counts(state, found, again=again)):
             return None
+        text = self._tell(found)
         if not text.strip() and self._says_something and state != _GONE:
             raise ValueError("is empty now, which is what a save that failed leaves; write it again, or remove it")
         self._says_something = bool(text.strip())
         return text
 
-    def _take(self, state: _State) -> str | None:
-        """The text of this state; None if it was changed while it was read."""
-        text, problem = "", None
+    def _counts(self, state: _State, found: _Reading, *, again: bool) -> bool:
+        """Whether what a state says that was not taken yet is to be told now."""
+        now = self._monotonic()
+        if self._state_since is None or self._state_since[0] != state:
+            self._state_since = (state, now)
+        if self._says_since is None or self._says_since[0] != found.says:
+            self._says_since = (found.says, now)
+        if now - self._state_since[1] >= _SETTLES_SECONDS or self._is_old(state):
+            self._taken = state
+            return True
+        # Written again and again. The state is not done with: the next write may fall into the same tick of its time.
+        if found.says == self._told:
+            return again
+        return now - self._says_since[1] >= _SETTLES_SECONDS
+
+    def _is_old(self, state: _State) -> bool:
+        return len(state) > 1 and self._clock.now().timestamp() - state[0] / 1e9 >= _OLD_SECONDS
+
+    def _tell(self, found: _Reading) -> str:
+        self._told = found.says
+        if found.problem:
+            raise found.problem
+        return found.text
+
+    def _reading(self, state: _State) -> _Reading | None:
+        """What this state says; None if it was changed while it was read."""
         try:
             text = self._path.read_text(encoding="utf-8")
+            found = _Reading(text, None, f"text {text}")
         except FileNotFoundError:
-            pass
+            found = _Reading("", None, "gone")
         except (OSError, UnicodeDecodeError) as error:
-            problem = error
-        if self._state() != state:
-            return None
-        self._taken = state
-        if problem:
-            raise problem
-        return text
-
-    def _has_settled(self, state: _State) -> bool:
-        """Whether the file was last written two seconds ago, or has been seen like this for that long.
-
-        The latter counts for a file that is gone, and for one whose time lies in the future.
-        """
-        now = self._clock.now().timestamp()
-        if self._seen is None or self._seen[0] != state:
-            self._seen = (state, now)
-        written = state[0] / 1e9 if len(state) > 1 else now
-        return now - min(self._seen[1], written) >= _SETTLES_SECONDS
+            found = _Reading("", error, f"problem {error}")
+        return found if self._state() == state else None
 
     def _state(self) -> _State:
         try:

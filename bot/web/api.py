@@ -50,7 +50,7 @@ _STATUS_OF_REFUSAL = {
 _DONE: dict[Control, str] = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
 _MAX_FOLLOWERS = 32
 """Each holds a connection to Redis, and the pool has to keep some for everybody else."""
-_ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorOut} for code in (401, 404, 409, 413, 422, 503)}
+_ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorOut} for code in (401, 403, 404, 409, 413, 422, 503)}
 
 
 class Problem(HTTPException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -28,14 +29,26 @@ Text = Annotated[str, AfterValidator(_says_something)]
 """Text that is more than blanks."""
 
 
+_SLACK_REF = re.compile(r"[CGD][A-Z0-9]{1,29}(/\d{1,20}\.\d{1,10})?", re.ASCII)
+
+
+def _is_channel(ref: str) -> str:
+    # Slack takes a person's id as well, but what is posted there nobody else sees who may decide.
+    if not _SLACK_REF.fullmatch(ref):
+        raise ValueError(
+            "send a channel's id (C0DEPLOYS), or CHANNEL/THREAD_TS for a thread in it; the id of a person (U…) is none"
+        )
+    return ref
+
+
 class ConversationIn(_In):
     """Where answers and questions go."""
 
     channel: Literal["slack"] = Field(description="The channel.")
-    ref: str = Field(
-        pattern=r"^[A-Z0-9]{2,30}(/\d{1,20}\.\d{1,10})?$",
+    ref: Annotated[str, AfterValidator(_is_channel)] = Field(
         description="Slack: a channel id, or CHANNEL/THREAD_TS for a thread.",
         examples=["C0DEPLOYS"],
+        json_schema_extra={"pattern": f"^{_SLACK_REF.pattern}$"},
     )
 
 
@@ -78,11 +91,15 @@ class RequestOut(BaseModel):
     kind: Literal["question", "approval"]
     status: str
     prompt: str
+    context: str = Field(description="The agent's words to a question; what was asked and answered about an approval.")
     format: str
     choices: list[str]
     preview: Preview | None
     risk: str | None
     roles: list[str]
+    deciders: list[str] = Field(description="Ids of who was asked; who may is looked up anew at each decision.")
+    approvals: int = Field(description="How many persons have to approve; 0 for a question.")
+    approved_by: list[str] = Field(description="Ids of who has approved so far.")
     digest: str
     expires_at: datetime | None
     decided_by: str | None
@@ -97,11 +114,15 @@ class RequestOut(BaseModel):
             kind=request.kind,
             status=one.status,
             prompt=request.prompt,
+            context=request.context,
             format=request.format,
             choices=list(request.choices),
             preview=request.preview,
             risk=rule.risk if rule else None,
             roles=list(rule.roles) if rule else [],
+            deciders=list(dict.fromkeys(actor.id for actor in (*request.deciders, *one.joined))),
+            approvals=rule.approvals if rule and request.kind == "approval" else 0,
+            approved_by=[vote.by.id for vote in one.votes],
             digest=request.digest,
             expires_at=request.expires_at,
             decided_by=one.decided_by.name if one.decided_by else None,

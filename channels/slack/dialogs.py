@@ -47,7 +47,14 @@ def edit_modal(place: Place, title: str, fields: tuple[Field, ...]) -> Block:
         "runs, or is refused. Where four eyes are needed, somebody else than you has to approve it."
     )
     inputs = [
-        _input(f"argument:{one.name}", one.name, initial=one.text, hint=one.about, optional=True, limit=_MAX_INPUT)
+        _input(
+            f"argument:{one.name}",
+            one.name,
+            initial=one.text,
+            hint=one.about,
+            optional=not one.required,
+            limit=_MAX_INPUT,
+        )
         for one in fields[:20]
     ]
     return _modal(("edit", "Change it", "Change it"), place, f"*{_title_of(title)}*\n{about}", inputs)

@@ -11,6 +11,7 @@ BOT_SCOPES = (
     "groups:history",  # and of private ones
     "im:history",  # direct messages
     "mpim:history",
+    "im:write",  # finding the direct message in which a copy may have arrived
     "chat:write",  # answers and cards
     "commands",  # the slash command
 )

@@ -114,9 +114,12 @@ def conversation_of(channel: str, root_ts: str) -> Conversation:
     return Conversation(channel=CHANNEL, ref=f"{channel}/{root_ts}")
 
 
-def is_direct(conversation: Conversation) -> bool:
-    """Whether it is between one person and the bot: the ids of such channels begin with a D."""
-    return conversation.ref.startswith("D")
+def is_channel(conversation: Conversation) -> bool:
+    """Whether it is in a channel, where whoever may decide is expected: the ids of channels begin with a C.
+
+    A D is between one person and the bot; a G is a group message, or a private channel from before 2021.
+    """
+    return conversation.ref.startswith("C")
 
 
 def place_of(conversation: Conversation) -> tuple[str, str]:

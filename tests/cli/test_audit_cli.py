@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import BOT_ADDRESS, PHONES, Bench, bench
+from support import BOT_ADDRESS, PEOPLE, PHONES, Bench, bench
 from typer.testing import CliRunner, Result
 
 from bot.app import Switchboard
@@ -51,6 +51,7 @@ async def desk(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SECRET_KEY", "a secret of the tests")
+    monkeypatch.setenv("PEOPLE_FILE", str(PEOPLE))
     monkeypatch.setenv("COLUMNS", "200")
     async with bench(redis_url, tmp_path, mail=True, sms=True) as found:
         yield Desk(found, tmp_path / "audit.jsonl")
@@ -191,6 +192,7 @@ async def test_a_mail_of_ours_that_comes_back_gives_no_token_away(desk: Desk) ->
 async def test_a_narrow_window_shows_every_word(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a table would have no room for what was decided, a record takes a few lines."""
     await denied_in_slack(desk.found)
+    await desk.found.stop_workers()  # they log to the same standard output here
     assert "of what, and how" in (await desk.bot("show", "--decisions")).output
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "70")
@@ -212,7 +214,8 @@ async def test_export_and_verify_know_their_file_and_print_the_head(desk: Desk) 
     again = (await desk.bot("export")).output
     assert "0 records added" in again
     assert head[0] in again
-    assert "the chain holds" in (await desk.bot("verify", "--head", head[1])).output
+    for told in (head[1], head[0], f" {head[0]}\n"):  # the hash, and the line that cron keeps
+        assert "the chain holds" in (await desk.bot("verify", "--head", told)).output
     assert "0" * 63 in (await desk.bot("verify", "--head", "0" * 63 + "1", code=1)).output
 
 
@@ -290,6 +293,97 @@ async def test_what_is_shown_can_be_narrowed_down(desk: Desk) -> None:
     assert "launched" not in " ".join(await rows("--decisions"))
     assert await rows("--since", "2026-03-20") == await rows()
     assert "Nothing is recorded" in (await desk.bot("show", "--since", "2026-03-21")).output
+
+
+async def test_a_person_is_found_by_whatever_one_has(desk: Desk) -> None:
+    """AP16: by text and in Slack, it is the same Lena; another person's records do not get in."""
+    await denied_in_slack(desk.found)
+    await deployed_by_text(desk.found)
+    await desk.found.stop_workers()  # they log to the same standard output here
+
+    async def rows(person: str) -> list[str]:
+        found = (await desk.bot("show", "--person", person)).output.splitlines()[1:]
+        return [" ".join(row.split()) for row in found]
+
+    by_id = await rows("lena")
+    assert ["deny" in row for row in by_id] == [True, False]
+    assert all("Lena Vogt" in row for row in by_id)
+    for typed in (
+        "Lena Vogt", "lena vogt", "lena@acme.example", "email:LENA@acme.example", "U0LENA", "T0ACME/U0LENA",
+        "slack:T0ACME/U0LENA", " u0lena ",
+    ):  # fmt: skip
+        assert await rows(typed) == by_id, typed
+    by_number = await rows(LENA)
+    assert set(by_id) < set(by_number)  # and what was turned away at the door, from that number
+    assert await rows(f"sms:{LENA}") == by_number
+    for typed in (PHONES["eve"], f"sms:{PHONES['eve']}"):
+        assert [row.split()[3] for row in await rows(typed)] == ["turned_away"]
+    for typed in ("Lena", "U0LEN", "acme.example", "T0ACME"):
+        nothing = " ".join((await desk.bot("show", "--person", typed)).output.split())
+        assert f"Nothing is recorded of: what '{typed}' did (the people file has nobody like that)." in nothing
+
+
+async def test_what_is_not_found_is_said_with_how_far_back(desk: Desk) -> None:
+    """The number that is shown does not bound what is looked through."""
+    await denied_in_slack(desk.found)
+    await desk.found.stop_workers()  # they log to the same standard output here
+    count = len(re.findall("^2026-", (await desk.bot("show")).output, re.MULTILINE))
+    options = ("--person", "U0GIL", "--decisions", "--limit", "1")
+    said = " ".join((await desk.bot("show", *options)).output.split())
+    assert said.startswith("Nothing is recorded of: decisions, what 'U0GIL' did (gil). ")
+    assert f"All {count} records that Redis has were looked through, back to 2026-03-20 09:00 UTC." in said
+    said = " ".join((await desk.bot("show", "--since", "2026-03-21")).output.split())
+    assert "since 2026-03-21 00:00 UTC. There is no record that Redis has from then on." in said
+
+
+async def test_a_thread_is_found_by_how_its_id_begins(desk: Desk) -> None:
+    """At least `t` and 6 characters, as `status` prints them."""
+    await denied_in_slack(desk.found)
+    await desk.found.stop_workers()  # they log to the same standard output here
+    (thread,) = {log.thread_id for log in await desk.found.threads()}
+    whole = (await desk.bot("show", "--thread", thread)).output
+    assert thread in whole
+    assert (await desk.bot("show", "--thread", thread[:7])).output == whole
+    assert "write at least `t` and 6" in (await desk.bot("show", "--thread", thread[:6])).output
+    other = f"t{'0' if thread[1] != '0' else '1'}{thread[2:7]}"
+    said = (await desk.bot("show", "--thread", other)).output
+    assert "There is no record of the threads meant." in " ".join(said.split())
+
+
+async def test_decisions_tell_how_requests_end_by_cancel_and_by_another_plan(desk: Desk) -> None:
+    """AP16: what was withdrawn, by its title, by whom, or after whose message."""
+    asked = await desk.found.slack.say("ana", "#deploys", "@bot deploy v1.3.1 to production")
+    await desk.found.card(asked)
+    await desk.found.slack.say("ana", "#deploys", "@bot hold off, please", thread_ts=asked.ts)
+    log = await desk.found.settled(asked, lambda log: log.state.status == "finished")
+    other = await desk.found.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+    await desk.found.card(other)
+    await desk.found.slack.say("ana", "#deploys", "@bot cancel", thread_ts=other.ts)
+    await desk.found.settled(other, lambda log: log.state.status == "cancelled")
+    await desk.found.stop_workers()  # they log to the same standard output here
+
+    rows = (await desk.bot("show", "--decisions")).output.splitlines()[1:]
+    (withdrawn,) = [" ".join(row.split()) for row in rows if " withdrawn " in row]
+    (request,) = [n for n, event in enumerate(log.events, 1) if event.type == "request_opened"]
+    assert (
+        f"the agent withdrew Deploy v1.3.1 to production (request {request}); after a message of Ana Ruiz" in withdrawn
+    )
+    (cancelled,) = [" ".join(row.split()) for row in rows if " cancelled " in row]
+    assert "Ana Ruiz slack-signature" in cancelled
+    assert "withdrew Deploy v1.4.0 to production" in cancelled
+
+
+async def test_ids_and_versions_are_not_coloured_in_parts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal, what one copies is one piece."""
+    await denied_in_slack(desk.found)
+    await desk.found.stop_workers()  # they log to the same standard output here
+    (thread,) = {log.thread_id for log in await desk.found.threads()}
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for columns in ("80", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        shown = (await desk.bot("show")).output
+        assert f"{thread}:1" in shown
+        assert "Deploy v1.3.1 to production" in shown
 
 
 async def test_a_name_cannot_pose_as_markup_or_move_the_cursor(desk: Desk) -> None:

@@ -166,7 +166,7 @@ def test_the_manifest_for_http_names_the_address(bot: Shell, monkeypatch: pytest
     assert settings["socket_mode_enabled"] is False
     assert settings["event_subscriptions"]["bot_events"] == list(BOT_EVENTS)
     assert manifest["oauth_config"]["scopes"]["bot"] == list(BOT_SCOPES)
-    assert {"app_mentions:read", "chat:write", "channels:history", "im:history"} <= set(BOT_SCOPES)
+    assert {"app_mentions:read", "chat:write", "channels:history", "im:history", "im:write"} <= set(BOT_SCOPES)
     assert manifest["display_information"]["name"] == "Deployer"
     (command,) = manifest["features"]["slash_commands"]
     assert (command["command"], command["url"]) == ("/deployer", "https://bot.example.com/slack/events")
@@ -234,6 +234,16 @@ def test_a_launched_thread_is_listed_and_shown(bot: Shell) -> None:
     assert shown.startswith(thread_id)
     assert "agent triage" in shown
     assert re.search(r"2 .*message_received +\w+: what is on production\?", shown)
+
+
+def test_a_thread_is_shown_by_how_its_id_begins(bot: Shell) -> None:
+    """At least `t` and 6 characters, as the bot's own answers print it; less is told to be too little."""
+    thread_id = launched(bot, "what is on production?")
+    launched(bot, "and on staging?")
+    assert bot("threads", "show", thread_id[:7]) == bot("threads", "show", thread_id)
+    assert bot("threads", "show", thread_id[:6], code=1) == ""
+    assert f"There is no thread {thread_id[:6]}" in bot.error
+    assert "write at least `t` and 6" in bot.error
 
 
 def test_the_list_keeps_ids_whole_in_a_narrow_terminal(bot: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,6 +442,8 @@ def test_dev_starts_everything_and_finds_it_again(home: Path) -> None:
                 assert place in said
             assert f"api    http://127.0.0.1:{web}/docs" in said
             assert "scripted rules answer (set ANTHROPIC_API_KEY)" in said
+            assert re.search(r"^  people .*/people\.sample\.toml$", said, re.MULTILINE)
+            assert f"  deploy {home / 'data' / 'sample' / 'deploy.toml'}\n" in said
             for path in ("/", "/mail", "/phone"):
                 assert httpx.get(f"{page}{path}").is_success
             on = httpx.get(f"http://127.0.0.1:{web}/readyz").json()["channels"]

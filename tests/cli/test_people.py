@@ -263,3 +263,97 @@ def test_the_doctor_has_a_line_for_the_policy_file(home: Path, people: Path | No
     result = CliRunner().invoke(bot_app, ["doctor"], obj=Switchboard.assemble)
     assert says in result.output
     assert "✗ Redis" in result.output
+
+
+# --- entries that come to less than they say
+
+
+def test_check_says_where_run_meets_a_high_risk(home: Path) -> None:
+    """AP6: `run` does not reach what deploy.toml says is of high risk, unless the entry lowers the risk itself."""
+    entry = '[[policies]]\ntool = "deploy"\nverdict = "run"\n'
+    note = "! an approval is still needed to deploy to production: the risk is high (deploy.toml)"
+    (home / "policy.toml").write_text(entry)
+    text = plain(bot_people("check"))
+    assert "entry 1) runs unasked, but for what is of high risk" in text
+    assert text.count(note) == 1
+    (home / "policy.toml").write_text(entry.replace('"deploy"', '"*"'))
+    assert note.replace(":", " and to roll back production:") in plain(bot_people("check"))
+    (home / "policy.toml").write_text(f'{entry}when = {{ environment = "production", reference = "v1*" }}\n')
+    text = plain(bot_people("check"))
+    assert "entry 1) lets nothing run unasked" in text
+    assert note in text
+    (home / "policy.toml").write_text(f'{entry}risk = "medium"\n')
+    text = plain(bot_people("check"))
+    assert "entry 1) runs unasked" in text
+    assert "! " not in text
+
+
+def policies(*entries: str) -> str:
+    return "".join(f"[[policies]]\n{entry}\napprovals = 1\n" for entry in entries)
+
+
+ON = 'tool = "{}"\nwhen = {{ {} }}'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "notes"),
+    [
+        ('tool = "deploy"', 'tool = "deploy"', 1),
+        ('tool = "*"', ON.format("rollback", 'environment = "staging"'), 1),
+        ('tool = ["deploy", "rollback"]', 'tool = "deploy"', 1),
+        ('tool = "deploy"', 'tool = ["deploy", "rollback"]', 0),
+        (ON.format("deploy", 'environment = "staging"'), 'tool = "deploy"', 0),
+        (ON.format("deploy", 'environment = "s*"'), ON.format("deploy", 'environment = "staging"'), 1),
+        (ON.format("deploy", 'environment = "s*"'), ON.format("deploy", 'environment = "st*"'), 1),
+        (ON.format("deploy", 'environment = "s?"'), ON.format("deploy", 'environment = "s*"'), 0),
+        (ON.format("deploy", 'environment = "st*"'), ON.format("deploy", 'environment = "s*"'), 0),
+        (
+            ON.format("deploy", 'environment = "staging"'),
+            ON.format("deploy", 'environment = ["staging", "production"]'),
+            0,
+        ),
+        (
+            ON.format("deploy", 'environment = "staging"'),
+            ON.format("deploy", 'environment = "staging", commit = "7*"'),
+            1,
+        ),
+        (
+            ON.format("deploy", 'environment = "staging", commit = "7*"'),
+            ON.format("deploy", 'environment = "staging"'),
+            0,
+        ),
+    ],
+)
+def test_check_finds_an_entry_that_is_never_reached(home: Path, first: str, second: str, notes: int) -> None:
+    """The first entry that matches applies, so a wider one before it leaves nothing over. It is no mistake."""
+    (home / "policy.toml").write_text(policies(first, second))
+    assert plain(bot_people("check")).count("! never reached: entry 1 is about the same calls") == notes
+
+
+@pytest.mark.parametrize(
+    ("environment", "unknown"),
+    [('"staging"', ""), ('["staging", "prod"]', "prod"), ('"test-*"', ""), ('"Production"', "Production")],
+)
+def test_check_knows_the_environments_of_the_deploy_file(home: Path, environment: str, unknown: str) -> None:
+    """A name that the deploy file lacks is told; a pattern may be about those to come."""
+    (home / "policy.toml").write_text(policies(ON.format("deploy", f"environment = {environment}")))
+    text = plain(bot_people("check"))
+    note = f"! when.environment: deploy.toml has no environment '{unknown}'; it has staging, production"
+    assert (note in text) is bool(unknown)
+    (home / "deploy.toml").unlink()
+    assert "! " not in plain(bot_people("check"))
+
+
+def test_check_says_that_a_policy_file_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was asked for by its name is missed; the usual one need not be there."""
+    bot_people("check")
+    monkeypatch.setenv("POLICY_FILE", "who.toml")
+    text = plain(bot_people("check", code=1))
+    assert "✗ POLICY_FILE: there is no file who.toml, so each tool says itself who is asked" in text
+
+
+def test_check_without_a_deploy_file_says_why_nobody_decides(home: Path) -> None:
+    """No heading stands over nothing."""
+    (home / "deploy.toml").unlink()
+    said = "Who decides There is no deploy.toml (DEPLOY_FILE), and policy.toml (POLICY_FILE) has no entries."
+    assert said in plain(bot_people("check"))

@@ -24,8 +24,9 @@ from bot.core.commands import (
 from bot.core.hearing import is_heard, may_cancel, may_see, takes_part
 from bot.core.log import Log
 from bot.core.people import Actor, People, Person
-from bot.core.standing import duration, one_line, standing
+from bot.core.standing import duration, standing
 from bot.core.values import Prepared, Preview, Request, Usage, needs_approval
+from bot.core.wording import one_line
 
 AGENTS = (
     ("deploy", "Everything about releases: deploying, rolling back, what runs where, tags, commits, what changed."),
@@ -158,6 +159,10 @@ def test_each_is_told_how_to_decide_where_they_were_asked() -> None:
     lena = LENA.model_copy(update={"address": "email:lena@acme.example"})
     log = asked(deciders=(lena, OMAR), copies=("email:lena@acme.example",))
     (one,) = log.state.pending
+    how = waiting(log, one, LENA, at(3), deciding=True, here=True, codes={}).how
+    assert how == "with my message to lena@acme.example, which is not sent yet (quiet hours, or no way through)"
+    copy = next(post for post in log.state.posts.values() if post.line)
+    log = log.plus([e.PostSent(at=at(3), post_id=copy.id, ref="1", face="pending", to=copy.line)])
     how = waiting(log, one, LENA, at(3), deciding=True, here=True, codes={}).how
     assert how == "reply to my mail to lena@acme.example about it, with APPROVE or DENY as the first line"
     assert waiting(log, one, OMAR, at(3), deciding=True, here=True, codes={}).how == "on its card in this thread"

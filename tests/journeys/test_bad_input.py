@@ -69,7 +69,7 @@ async def test_a_click_without_the_role(crowd: Bench) -> None:
     click = await crowd.slack.click("ana", card, "approve")
     assert click.accepted
     why = await told(crowd, "ana")
-    assert why.startswith("You cannot decide this: it takes the role approver (yours: engineer).")
+    assert why.startswith("You cannot approve this, only take it back: it takes the role approver (yours: engineer).")
     log = await no_effect(crowd, asked)
     (entry,) = audited(log)
     assert (entry.get("rule"), entry.get("verdict")) == ("role", "approve")

@@ -193,7 +193,7 @@ def test_a_broken_change_keeps_the_people_of_before_and_says_so_once(file: Path)
 def test_a_file_that_is_taken_away_takes_everybody_with_it(file: Path) -> None:
     """Without a file nobody may do anything; an editor that removes it for a moment takes nobody."""
     clock = FakeClock()
-    people = PeopleFile(file, clock=clock)
+    people = PeopleFile(file, clock=clock, monotonic=lambda: clock.now().timestamp())
     people.load()
     file.unlink()
     assert len(people()) == 1
@@ -216,7 +216,7 @@ def test_a_file_that_lost_its_text_or_cannot_be_read_keeps_the_people(file: Path
 def test_a_file_that_is_being_written_keeps_the_people_of_before(file: Path) -> None:
     """AP4: a part of the new file that is sound by itself is not read."""
     clock = FakeClock()
-    people = PeopleFile(file, clock=clock)
+    people = PeopleFile(file, clock=clock, monotonic=lambda: clock.now().timestamp())
     people.load()
     for text in ("", LENA, LENA + ANA):
         change(file, text, clock.now().timestamp())

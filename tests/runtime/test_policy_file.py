@@ -11,7 +11,6 @@ from agents import all_agents
 from agents.settings import AgentSettings
 from bot.core.events import CallPrepared, RequestOpened
 from bot.core.people import People
-from bot.core.protocols import Clock
 from bot.core.values import may_run
 from bot.runtime.people_file import PeopleFile, parse_people
 from bot.runtime.policy_file import PolicyFile, PolicyFileError, parse_policies
@@ -37,8 +36,10 @@ def change(file: Path, text: str, when: float = 1.0) -> None:
     os.utime(file, (when, when))
 
 
-def at(path: Path, people: People = PERSONS, *, clock: Clock | None = None) -> PolicyFile:
-    return PolicyFile(path, lambda: people, all_agents(AgentSettings(data_dir=path.parent)), clock=clock)
+def at(path: Path, people: People = PERSONS, *, clock: FakeClock | None = None) -> PolicyFile:
+    clock = clock or FakeClock()
+    agents = all_agents(AgentSettings(data_dir=path.parent))
+    return PolicyFile(path, lambda: people, agents, clock=clock, monotonic=lambda: clock.now().timestamp())
 
 
 def test_the_sample_is_a_policy_file(tmp_path: Path) -> None:
@@ -224,6 +225,7 @@ def test_a_file_that_is_removed_takes_its_policies_with_it_after_a_while(tmp_pat
     path.unlink()
     assert file().entries
     change(path, f'{DEPLOY}verdict = "refuse"\nwhy = "No."\n', clock.now().timestamp())
+    assert file().entries[0].why == ""
     clock.advance(seconds=2)
     assert file().entries[0].why == "No."
     path.unlink()
@@ -236,7 +238,13 @@ def test_a_file_that_is_removed_takes_its_policies_with_it_after_a_while(tmp_pat
 def test_people_who_change_while_the_file_is_being_written_are_not_forgotten(tmp_path: Path) -> None:
     """The file is held against the people as they are once it has settled."""
     path, clock, people = tmp_path / "policy.toml", FakeClock(), [PERSONS]
-    file = PolicyFile(path, lambda: people[0], all_agents(AgentSettings(data_dir=tmp_path)), clock=clock)
+    file = PolicyFile(
+        path,
+        lambda: people[0],
+        all_agents(AgentSettings(data_dir=tmp_path)),
+        clock=clock,
+        monotonic=lambda: clock.now().timestamp(),
+    )
     file.load()
     change(path, f'{DEPLOY}persons = ["eve"]\n', clock.now().timestamp())
     people[0] = parse_people('[people.eve]\nname = "Eve"\n')

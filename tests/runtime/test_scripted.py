@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from requesting import asks, nth_card
 from support import Bench
 
 import agents
@@ -49,6 +50,11 @@ arguments = { reference = "{what}", to = ["{where}", { by = "{by}" }], times = 2
 on = ["message", "handed off"]
 call = "done_for_now"
 arguments = { message = "{first_line} / {unknown}" }
+
+[[rule]]
+on = ["message", "handed off"]
+call = "done_for_now"
+arguments = { message = "{first_line} / {by}" }
 """
 
 
@@ -65,16 +71,16 @@ async def test_a_group_that_took_no_part_is_empty() -> None:
     assert (await chosen(SHIP, said("ship abc"))).arguments["to"][0] == ""
 
 
-async def test_a_placeholder_without_a_value_stays_as_it_is() -> None:
-    """What nobody defined is left for people to see."""
-    choice = await chosen(SHIP, said("first\nsecond"))
-    assert choice.arguments == {"message": "first / {unknown}"}
+async def test_a_rule_with_a_placeholder_without_a_value_does_not_fit() -> None:
+    """The next one has its turn; nobody is shown a placeholder. What people write in braces is text."""
+    assert (await chosen(SHIP, said("first\nsecond"))).arguments == {"message": "first / Ana Ruiz"}
+    assert (await chosen(SHIP, said("{unknown}"))).arguments == {"message": "{unknown} / Ana Ruiz"}
 
 
 async def test_the_newest_event_is_the_cue() -> None:
     """A hand-over brings its brief as the text."""
     choice = await chosen(SHIP, said("ship abc"), HandedOff(at=AT, agent="parrot", brief="ship it for Ana"))
-    assert choice.arguments == {"message": "ship it for Ana / {unknown}"}
+    assert choice.arguments == {"message": "ship it for Ana / "}
 
 
 async def test_what_no_rule_covers_ends_politely() -> None:
@@ -209,3 +215,23 @@ async def test_without_a_model_a_question_and_its_answer_lead_to_a_deploy(on_ben
     await on_bench.slack.say("ana", "#deploys", "v1.4.0", thread_ts=asked.ts)
     card = await on_bench.card(asked)
     assert "Deploy v1.4.0 to production" in card.text
+
+
+@pytest.mark.parametrize(
+    ("text", "proposed"),
+    [("deploy v1.4.0 to production", "v1.4.0 for production"), ("roll back production", "v1.3.1 for production")],
+)
+async def test_every_question_of_an_approver_is_answered_with_what_was_proposed(
+    on_bench: Bench, text: str, proposed: str
+) -> None:
+    """AP13: also the second one, and of a rollback whose release the tool found by itself."""
+    asked = await on_bench.slack.say("ana", "#deploys", f"@bot {text}")
+    for count in (1, 2):
+        await asks(on_bench, "lena", await nth_card(on_bench, asked, count), f"why {count}?")
+        log = await on_bench.settled(asked, lambda log, count=count: len(_answers(log)) == count)
+        assert _answers(log)[-1].endswith(f"What I proposed stands on the card: {proposed}.")
+
+
+def _answers(log: Log) -> list[str]:
+    chosen = [event for event in log.events if isinstance(event, ToolChosen)]
+    return [event.arguments["answer"] for event in chosen if event.tool == "answer_approver"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -25,7 +26,7 @@ def path(tmp_path: Path, clock: FakeClock) -> Path:
 @pytest.fixture
 def file(path: Path, clock: FakeClock) -> WatchedFile:
     """The file, read once."""
-    watched = WatchedFile(path, clock)
+    watched = WatchedFile(path, clock, lambda: clock.now().timestamp())
     assert watched.read() == "one"
     return watched
 
@@ -38,19 +39,20 @@ def write(path: Path, text: str, clock: FakeClock, *, ago: float = 0) -> None:
 
 
 def test_a_change_counts_once_the_file_was_left_alone(path: Path, file: WatchedFile, clock: FakeClock) -> None:
-    """Two seconds after the last write, whenever one looks; and it is told once."""
+    """After two seconds in which it looked the same, or at once if it was written long before; and it is told once."""
     assert file.news() is None
     write(path, "two", clock)
     assert file.news() is None
     clock.advance(seconds=1.5)
     write(path, "three", clock)
+    assert file.news() is None
     clock.advance(seconds=1.5)
     assert file.news() is None
     clock.advance(seconds=0.5)
     assert file.news() == "three"
     assert file.news() is None
     assert file.news(again=True) == "three"
-    write(path, "four", clock, ago=2)
+    write(path, "four", clock, ago=10)
     assert file.news() == "four"
 
 
@@ -101,7 +103,7 @@ def test_a_file_that_is_gone_has_to_stay_away(path: Path, file: WatchedFile, clo
     clock.advance(seconds=2)
     assert file.news() == ""
     assert file.news() is None
-    write(path, "three", clock, ago=2)
+    write(path, "three", clock, ago=10)
     assert file.news() == "three"
 
 
@@ -109,7 +111,7 @@ def test_a_whole_file_put_in_its_place_counts_at_once(
     path: Path, file: WatchedFile, clock: FakeClock, tmp_path: Path
 ) -> None:
     """It was written before it came here."""
-    write(tmp_path / "new", "two", clock, ago=5)
+    write(tmp_path / "new", "two", clock, ago=10)
     (tmp_path / "new").replace(path)
     assert file.news() == "two"
 
@@ -122,6 +124,113 @@ def test_a_time_in_the_future_says_nothing(path: Path, file: WatchedFile, clock:
     assert file.news() is None
     clock.advance(seconds=1)
     assert file.news() == "two"
+
+
+def test_the_clock_of_a_file_server_may_be_behind(path: Path, file: WatchedFile, clock: FakeClock) -> None:
+    """AP4: half a file that was written this moment, and says that this was some seconds ago."""
+    for text, ago in (("ha", 5), ("half", 9)):
+        write(path, text, clock, ago=ago)
+        assert file.news() is None
+        clock.advance(seconds=0.5)
+    write(path, "half, and the rest", clock, ago=9)
+    assert file.news() is None
+    clock.advance(seconds=2)
+    assert file.news() == "half, and the rest"
+
+
+def test_a_clock_that_is_set_back_holds_no_change_off(path: Path, clock: FakeClock) -> None:
+    """AP7: how long it was seen is not read from the wall clock, wherever that jumps to."""
+    seconds = [0.0]
+    file = WatchedFile(path, clock, lambda: seconds[0])
+    file.read()
+    write(path, "two", clock)
+    assert file.news() is None
+    clock.advance(hours=-1)
+    seconds[0] += 1.9
+    assert file.news() is None
+    seconds[0] += 0.1
+    assert file.news() == "two"
+    write(path, "three", clock)
+    assert file.news() is None
+    clock.advance(seconds=5)  # set forward: neither is half a file taken early
+    assert file.news() is None
+    seconds[0] += 2
+    assert file.news() == "three"
+
+
+def test_what_is_written_again_and_again_counts_too(path: Path, file: WatchedFile, clock: FakeClock) -> None:
+    """AP7: a tool that writes the same file every half second holds no change off, and it is told once."""
+    told: list[str | None] = []
+    for number in range(20):
+        new = path.with_suffix(".new")
+        write(new, "two", clock, ago=number % 3)
+        new.replace(path)
+        told += [file.news(), file.news()]
+        clock.advance(seconds=0.5)
+    assert told == [*[None] * 8, "two", *[None] * 31]
+    assert file.news(again=True) == "two"  # whoever wants it again gets it, though the file is never at rest
+
+
+def test_what_is_written_again_and_again_in_pieces_is_never_taken_in_part(
+    path: Path, file: WatchedFile, clock: FakeClock
+) -> None:
+    """AP4: the looks fall between the writes of several versions, and only what stays is told."""
+    for number in range(9):
+        write(path, "half" if number % 2 else "half, and the rest", clock)
+        assert file.news() is None
+        clock.advance(seconds=0.9)
+    write(path, "half, and the rest", clock)
+    assert [file.news(), clock.advance(seconds=2), file.news()] == [None, None, "half, and the rest"]
+
+
+def test_what_follows_in_the_same_tick_is_not_lost(path: Path, file: WatchedFile, clock: FakeClock) -> None:
+    """A text that was taken while the file was written goes on being watched, also where times are coarse."""
+    told: list[str | None] = []
+    for _ in range(5):
+        write(path, "two", clock)
+        told.append(file.news())
+        clock.advance(seconds=0.5)
+    assert told == [None, None, None, None, "two"]
+    write(path, "owt", clock)
+    assert file.news() is None
+    clock.advance(seconds=2)
+    assert file.news() == "owt"
+
+
+def test_a_file_is_gone_only_once_it_was_missed_twice(path: Path, file: WatchedFile, clock: FakeClock) -> None:
+    """Empty and then away is not away for two seconds."""
+    write(path, "", clock)
+    assert file.news() is None
+    clock.advance(seconds=1)
+    path.unlink()
+    assert file.news() is None
+    clock.advance(seconds=1)
+    assert file.news() is None
+    clock.advance(seconds=1)
+    assert file.news() == ""
+
+
+class CountedLooks(type(Path())):
+    """A file that counts how it is looked at."""
+
+    looks: ClassVar[list[str]] = []
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        self.looks.append("stat")
+        return super().stat(follow_symlinks=follow_symlinks)
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        self.looks.append("read")
+        return super().read_text(encoding, errors)
+
+
+def test_a_look_at_a_file_that_is_at_rest_costs_one_stat(path: Path, clock: FakeClock) -> None:
+    """It is looked at for every message and every click."""
+    file = WatchedFile(CountedLooks(path), clock)
+    file.read()
+    CountedLooks.looks.clear()
+    assert [file.news(), file.news()] == [None, None]
+    assert CountedLooks.looks == ["stat", "stat"]
 
 
 def test_a_change_that_hides_its_time_and_size_is_seen(path: Path, file: WatchedFile) -> None:
@@ -175,5 +284,5 @@ def test_what_cannot_be_read_is_told_once(path: Path, file: WatchedFile, clock: 
         file.news()
     assert file.news() is None
     path.unlink()
-    write(path, "two", clock, ago=2)
+    write(path, "two", clock, ago=10)
     assert file.news() == "two"

@@ -333,6 +333,8 @@ async def test_an_approver_asks_first_and_approves_then(on_bench: Bench, ci: Api
     await ci.settled(thread_id, lambda log: [one for one in log.state.pending if one.request.id != first["id"]])
     second = await ci.pending(thread_id)
     assert second["digest"] == first["digest"]
+    assert second["context"].startswith("Lena Vogt asks: Is there a migration in it?\nThe agent answers: ")
+    assert (second["deciders"], second["approvals"], second["approved_by"]) == (["lena", "omar"], 1, [])
     await lena.post(where, 409, {"decision": "approve"})
     await lena.post(f"/{thread_id}/requests/{second['id']}/response", 200, {"decision": "approve"})
     await ci.finished(thread_id)

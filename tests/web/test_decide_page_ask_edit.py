@@ -253,14 +253,33 @@ async def test_a_change_is_ruled_anew_and_runs_where_nobody_has_to_approve(post:
 
 
 async def test_a_change_to_what_the_policy_refuses_does_not_run(post: Bench) -> None:
-    """AP13: the file says no to that environment; Ana hears it, nothing waits and nothing ran."""
+    """AP13: the file says no to that environment: nothing ran, and the call waits as it was, with the reason on it."""
     path = await asked(post)
     await post.http.post(path, data=change(environment="frozen"))
-    log = await post.over()
+    log = await post.until(lambda log: len(requests(log)) == 2 and log.state.pending and is_sent(log))
     assert [event.why for event in log.events if isinstance(event, CallRefused)] == ["Nothing goes to the frozen one."]
-    assert "Nothing goes to the frozen one." in post.mail.inbox(ANA)[-1].text
-    assert not log.state.pending
+    first, second = requests(log)
+    assert (second.digest, second.proposed, second.edited_by) == (first.digest, None, "")
+    for person in (LENA, OMAR):
+        told = " ".join(" ".join(one.text for one in post.mail.inbox(person)).replace("|", " ").split())
+        assert "changed it to what cannot be run: Nothing goes to the frozen one. So it is as it was before." in told
     assert len(post.releases()) == 1
+
+
+async def test_a_typo_in_a_change_leaves_the_call_as_it_was(post: Bench) -> None:
+    """AP13: there is no such release; the request is made again for the same call, and can be approved."""
+    path = await asked(post)
+    await post.http.post(path, data=change(reference="v9.9"))
+    log = await post.until(lambda log: len(requests(log)) == 2 and log.state.pending and is_sent(log))
+    assert "changed it to what cannot be run" in requests(log)[1].context
+    assert "v9.9" in requests(log)[1].context
+    told = next(one for one in reversed(post.mail.inbox(OMAR)) if "Approval needed" in one.subject)
+    again = re.search(r"http://bot\.test(/decide/\S+)", told.text)
+    assert again
+    await post.http.post(again[1], data={"verdict": "approve"})
+    await post.over()
+    assert post.releases()[-1].split()[2] == "v1.4.0"
+    assert len(post.releases()) == 2
 
 
 async def test_only_who_could_approve_may_change_it(post: Bench) -> None:

@@ -18,7 +18,7 @@ from bot.core.values import Conversation
 from bot.core.views import CardView, WhisperView
 from channels.slack.blocks import section
 from channels.slack.mrkdwn import with_channels
-from channels.slack.receive import CHANNEL, conversation_of, is_direct, place_of
+from channels.slack.receive import CHANNEL, conversation_of, is_channel, place_of
 from channels.slack.render import SlackPost, render
 
 _TOO_MANY, _SERVER_ERROR = 429, 500
@@ -43,6 +43,20 @@ _PASSING = frozenset(
     ("internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org", "accesslimited")
 )
 _GONE = frozenset(("message_not_found", "cant_update_message", "edit_window_closed"))
+# What is said of one person whom no direct message reaches. What concerns the app as a whole (`messages_tab_disabled`,
+# `restricted_action`) is not among it: it would turn everybody's address off, long after somebody has mended it.
+_UNREACHABLE = frozenset(
+    (
+        "channel_not_found",
+        "is_archived",
+        "user_not_found",
+        "users_not_found",
+        "user_disabled",
+        "user_not_visible",
+        "cannot_dm_bot",
+        "invalid_user_combination",
+    )
+)
 
 
 class SlackChannel:
@@ -63,8 +77,8 @@ class SlackChannel:
         return CHANNEL
 
     def is_shared(self, conversation: Conversation) -> bool:
-        """Everybody in a channel sees its cards; a direct message is between one person and the bot."""
-        return not is_direct(conversation)
+        """Everybody in a channel sees its cards; in a direct or a group message those who may decide need not be."""
+        return is_channel(conversation)
 
     @property
     def client(self) -> AsyncWebClient:
@@ -72,22 +86,26 @@ class SlackChannel:
         return self._client
 
     async def deliver(self, outgoing: Outgoing) -> Delivered:
-        """Post or update. Raises DeliveryError."""
-        channel, root_ts = place_of(outgoing.conversation)
-        if outgoing.private:  # a copy for one person: a direct message, and a conversation of its own
-            channel, root_ts = outgoing.to.rpartition("/")[2], ""
+        """Post or update. Raises DeliveryError; `undeliverable` where a copy's recipient gets no direct messages."""
+        if not outgoing.private:
+            return await self._deliver(outgoing, *place_of(outgoing.conversation))
+        try:  # a copy for one person: a direct message, and a conversation of its own
+            return await self._deliver(outgoing, outgoing.to.rpartition("/")[2], "")
+        except DeliveryError as error:
+            if error.error not in _UNREACHABLE:
+                raise
+            raise DeliveryError(error.error, undeliverable=True) from error
+
+    async def _deliver(self, outgoing: Outgoing, channel: str, root_ts: str) -> Delivered:
         post = render(outgoing)
         if isinstance(outgoing.view, WhisperView) and not outgoing.private:
             return await self._whisper(channel, root_ts, outgoing.view.address, post)
         if outgoing.ref:
-            there = await self._update(outgoing.ref, post)
-            if there or not (isinstance(outgoing.view, CardView) and outgoing.view.open):
+            updated = await self._update(outgoing.ref, post)
+            if updated or not (isinstance(outgoing.view, CardView) and outgoing.view.open):
                 return Delivered(outgoing.ref)  # a card that somebody deleted is missed only while it can be decided
-        if (
-            outgoing.in_doubt
-            and not outgoing.private
-            and (found := await self._find(channel, root_ts, outgoing.post_id))
-        ):
+        if outgoing.in_doubt and (there := await self._find(outgoing, channel, root_ts)):
+            channel, found = there
             await self._update(f"{channel}/{found}", post)  # it had arrived, perhaps with an older face
             return Delivered(f"{channel}/{found}", conversation=None if root_ts else conversation_of(channel, found))
         metadata = {"event_type": METADATA_EVENT, "event_payload": {"post_id": outgoing.post_id}}
@@ -152,12 +170,29 @@ class SlackChannel:
             return False
         return True
 
-    async def _find(self, channel: str, root_ts: str, post_id: str) -> str | None:
-        """The ts of a post that carries our id (SL19). Where that cannot be found out, the post stays in doubt."""
+    async def _find(self, outgoing: Outgoing, channel: str, root_ts: str) -> tuple[str, str] | None:
+        """Channel and ts of a post that carries our id (SL19). Where that cannot be found out, it stays in doubt."""
         try:
-            return await self._search(channel, root_ts, post_id)
+            place = await self._direct(channel) if outgoing.private else channel
+            found = await self._search(place, root_ts, outgoing.post_id) if place else None
         except DeliveryError as error:
             raise DeliveryError(error.error, retry_seconds=error.retry_seconds, in_doubt=True) from error
+        return (place, found) if found else None
+
+    async def _direct(self, user_id: str) -> str:
+        """The channel of the direct message with this person; empty where the app may not ask.
+
+        An app that was installed without the scope may post to a person all the same: better a second card, of which
+        only the newer one decides, than nobody who is asked until an administrator installs the app anew.
+        """
+        try:
+            answer = await self._call("conversations.open", users=user_id)
+        except DeliveryError as error:
+            if error.error != "missing_scope":
+                raise
+            return ""
+        channel: dict[str, Any] = answer.get("channel") or {}
+        return str(channel.get("id") or "")
 
     async def _search(self, channel: str, root_ts: str, post_id: str) -> str | None:
         method, where = ("conversations.replies", {"ts": root_ts}) if root_ts else ("conversations.history", {})

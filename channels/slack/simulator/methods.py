@@ -159,7 +159,8 @@ class Methods:
     def conversation_open(self, args: Json) -> Json:
         """`conversations.open` for one person."""
         try:
-            return {"channel": {"id": self._workspace.channel(str(args.get("users"))).id}}
+            person = self._workspace.user(str(args.get("users")))
+            return {"channel": {"id": self._workspace.channel(person.id).id}}
         except UnknownError:
             raise BreachError("user_not_found") from None
 

@@ -27,7 +27,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A channel, or a direct conversation (`is_im`) between the bot and one person."""
+    """A channel, a group message (its id begins with a G), or a direct conversation (`is_im`) with one person."""
 
     id: str
     name: str
@@ -37,7 +37,9 @@ class Channel:
     @property
     def kind(self) -> str:
         """The `channel_type` of Slack's message events."""
-        return "im" if self.is_im else "channel"
+        if self.is_im:
+            return "im"
+        return "mpim" if self.id.startswith("G") else "channel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

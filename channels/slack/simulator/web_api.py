@@ -21,7 +21,7 @@ from channels.slack.simulator.records import Json
 from channels.slack.simulator.tickets import Tickets
 from channels.slack.simulator.workspace import Workspace
 
-SCOPES = "app_mentions:read,channels:history,chat:write,commands,im:history,reactions:write,users:read"
+SCOPES = "app_mentions:read,channels:history,chat:write,commands,im:history,im:write,reactions:write,users:read"
 POSTING = {"chat.postMessage", "chat.postEphemeral", "chat.update"}
 
 

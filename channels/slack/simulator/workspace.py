@@ -100,6 +100,12 @@ class Workspace(Watched):
         self._last_us = max(tick + TS_STEP, self._last_us + TS_STEP)
         return f"{self._last_us // 1_000_000}.{self._last_us % 1_000_000:06d}"
 
+    def add(self, channel: Channel) -> Channel:
+        """One more channel, empty."""
+        self.channels[channel.id] = channel
+        self._messages[channel.id] = {}
+        return channel
+
     def post(
         self,
         channel: str,

@@ -85,6 +85,50 @@ async def test_what_is_on_another_line_is_no_rollback(tools: dict[str, AnyTool],
         await prepared(tools, "hotfix")
 
 
+def merge_a_branch(sample: Sample) -> tuple[str, str]:
+    """A commit that its own branch took back before it was merged, and the merge, which runs on production."""
+    git(sample, "checkout", "-q", "-b", "side", "v1.3.2")
+    git(sample, "commit", "-q", "--allow-empty", "-m", "Try something")
+    tried = git(sample, "rev-parse", "HEAD")
+    git(sample, "commit", "-q", "--allow-empty", "-m", "Take it back")
+    git(sample, "checkout", "-q", "-b", "line", "v1.3.2")
+    git(sample, "commit", "-q", "--allow-empty", "-m", "On the line meanwhile")
+    git(sample, "merge", "-q", "--no-ff", "-m", "Merge side", "side")
+    runs(sample).write_text(merged := git(sample, "rev-parse", "HEAD"))
+    return tried, merged
+
+
+async def test_what_was_merged_as_a_part_of_a_branch_is_no_rollback(tools: dict[str, AnyTool], sample: Sample) -> None:
+    """AP14: it is an ancestor of what runs, and perhaps nobody ever saw it run; what the line was goes back."""
+    tried, merged = merge_a_branch(sample)
+    for reference in (tried, "side"):
+        with pytest.raises(ToolError) as refused:
+            await prepared(tools, reference)
+        assert f"is part of a branch that was merged into what runs on production, {merged[:7]}" in str(refused.value)
+        assert str(refused.value).endswith(
+            "never released by itself, so going there is no rollback; deploy it instead."
+        )
+    assert (await prepared(tools, tried, "deploy")).arguments["commit"] == tried
+    for reference in ("v1.3.2", "v1.3.0", git(sample, "rev-parse", "line~1")):
+        assert (await prepared(tools, reference)).arguments["replaces"] == merged
+
+
+async def test_the_tag_before_is_on_the_line(tools: dict[str, AnyTool], sample: Sample) -> None:
+    """AP14: a newer tag inside of the merged branch is passed over."""
+    tried, _ = merge_a_branch(sample)
+    git(sample, "tag", "v9.0.0-try", tried)
+    assert (await prepared(tools, "")).preview.title == "Roll back to v1.3.2 on production"
+
+
+async def test_it_is_still_on_the_line_right_before_it_runs(tools: dict[str, AnyTool], sample: Sample) -> None:
+    """AP3, AP14: what a version prepared that did not look at the line is not run."""
+    tried, merged = merge_a_branch(sample)
+    arguments = (await prepared(tools, tried, "deploy")).arguments
+    with pytest.raises(ToolError, match=rf"Not deployed: {tried[:7]} is only part of a branch that was merged into"):
+        await run(tools, "rollback", arguments, "t1:1:0")
+    assert runs(sample).read_text() == merged
+
+
 @pytest.mark.parametrize("reference", ["v1.3.1", ""])
 async def test_where_nothing_runs_there_is_nothing_to_go_back_from(
     tools: dict[str, AnyTool], sample: Sample, reference: str

@@ -212,6 +212,36 @@ async def test_a_comparison_tells_forward_back_and_sideways(repository: Reposito
     assert (side.ahead, side.behind, side.is_ancestor, side.older) == (1, 3, False, False)
 
 
+async def test_the_line_of_what_stood_before_leaves_merged_branches_out(repository: Repository, webshop: Path) -> None:
+    """First parents alone, whatever dates the commits claim; a commit is not before itself, and no later one is."""
+    git(webshop, "checkout", "-q", "--orphan", "line")
+    shas: dict[str, str] = {}
+
+    def commit(name: str, *parents: str, date: str) -> None:
+        words = [word for parent in parents for word in ("-p", shas[parent])]
+        command = ("-c", "user.name=x", "-c", "user.email=x@example.org", "commit-tree", "HEAD^{tree}", "-m", name)
+        shas[name] = subprocess.run(
+            [GIT, "-C", str(webshop), *command, *words],
+            check=True, capture_output=True, text=True,
+            env={"PATH": os.environ["PATH"], "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
+        ).stdout.strip()  # fmt: skip
+
+    git(webshop, "commit", "-q", "--allow-empty", "-m", "root")
+    shas["root"] = git(webshop, "rev-parse", "HEAD")
+    commit("one", "root", date="2030-01-01T00:00:00Z")
+    commit("side", "root", date="2001-01-01T00:00:00Z")
+    commit("two", "one", "side", date="2010-01-01T00:00:00Z")
+    commit("far", "side", date="2035-01-01T00:00:00Z")
+    commit("three", "two", "far", date="2002-01-01T00:00:00Z")
+    git(webshop, "update-ref", "refs/heads/line", shas["three"])
+    line = [name for name, sha in shas.items() if await repository.stood_before(shas["three"], sha)]
+    assert line == ["root", "one", "two"]
+    assert not await repository.stood_before(shas["one"], shas["three"])
+    assert not await repository.stood_before(shas["three"], git(webshop, "rev-parse", "v1.3.0"))
+    with pytest.raises(RepositoryError, match="is not a full commit sha"):
+        await repository.stood_before(shas["three"], "--all")
+
+
 async def test_a_refresh_follows_the_origin(repository: Repository, webshop: Path) -> None:
     """New tags appear, moved ones move and deleted ones go; refs of pull requests never come."""
     old = await repository.resolve("v1.3.2")

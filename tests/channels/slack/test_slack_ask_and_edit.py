@@ -77,7 +77,7 @@ async def test_a_change_that_cannot_run_is_told_and_changes_nothing(on_bench: Be
     asked, card = await asked_for(on_bench)
     await on_bench.slack.click("lena", card, "edit")
     (view,) = on_bench.slack.views("lena")
-    await on_bench.slack.submit("lena", view, {"argument:environment": {"text": ""}})
+    await on_bench.slack.submit("lena", view, {"argument:environment": {"text": "   "}})
     log = await on_bench.settled(asked, lambda log: any(isinstance(event, DecisionRefused) for event in log.events))
     assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["arguments"]
     assert log.state.pending

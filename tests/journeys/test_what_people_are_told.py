@@ -1,0 +1,97 @@
+"""Requests as their recipients read them: what is missing, what was recorded, what became of a vote or a question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from requesting import DEPLOY, NIA, OMAR, asks, code_in, is_sent, kinds, nth_card, office, refusals, requests
+from support import API_KEY, Bench
+
+TWO = "approvals = 2\n"
+
+
+async def test_where_there_are_not_people_enough_the_card_says_so(redis_url: str, tmp_path: Path) -> None:
+    """AP6, AP7: three approvers, one of whom asks, and three approvals: it can only run out, and nobody need wonder."""
+    async with office(redis_url, tmp_path, "approvals = 3\nfour_eyes = true\n") as found:
+        asked = await found.slack.say("lena", "#deploys", DEPLOY)
+        card = await nth_card(found, asked, 1)
+        short = "It takes 3 approvals, and only Omar Haddad and Nia Stone can give one."
+        assert short in str(card.blocks)
+        assert short in (await found.mails("omar", 1))[-1].text
+        assert short in (await found.sms("nia", 1))[-1].body
+
+
+async def test_where_there_are_people_enough_it_does_not(redis_url: str, tmp_path: Path) -> None:
+    """The same with two approvals, which the two others can give."""
+    async with office(redis_url, tmp_path, f"{TWO}four_eyes = true\n") as found:
+        asked = await found.slack.say("lena", "#deploys", DEPLOY)
+        assert "can give one" not in str((await nth_card(found, asked, 1)).blocks)
+
+
+async def test_the_first_of_two_is_told_that_it_is_recorded(redis_url: str, tmp_path: Path) -> None:
+    """AP6: by text and by mail, where no card changes before it is over."""
+    async with office(redis_url, tmp_path, "approvals = 3\n") as found:
+        asked = await found.slack.say("ana", "#deploys", DEPLOY)
+        await nth_card(found, asked, 1)
+        (text,) = await found.sms("nia", 1)
+        await found.twilio.text(NIA, f"YES {code_in(text.body)}")
+        assert (await found.sms("nia", 2))[-1].body == (
+            "You approved: Deploy v1.4.0 to production. It is recorded. 2 more approvals needed."
+        )
+        await found.mail.write(OMAR, "", "", "APPROVE", in_reply_to=found.mail.inbox(OMAR)[-1])
+        await found.settled(asked, lambda log: kinds(log, "decision_made") == 2 and is_sent(log))
+        assert "1 more approval needed" in found.mail.inbox(OMAR)[-1].text
+
+
+async def test_a_request_that_runs_out_with_a_vote_says_so(redis_url: str, tmp_path: Path) -> None:
+    """AP4: somebody did decide; there were only not enough of them."""
+    async with office(redis_url, tmp_path, TWO) as found:
+        asked = await found.slack.say("ana", "#deploys", DEPLOY)
+        card = await nth_card(found, asked, 1)
+        await found.slack.click("lena", card, "approve")
+        await found.settled(asked, lambda log: kinds(log, "decision_made") == 1 and is_sent(log))
+        found.clock.advance(minutes=61)
+        await found.finished(asked)
+        shown = found.slack.workspace.message(card.channel, card.ts).text
+        assert "Timed out with 1 of 2 approvals. It was not run." in shown
+        assert len(found.releases()) == 1
+
+
+@pytest.mark.parametrize("question", ["   ", "\n"])
+async def test_a_blank_question_closes_nothing(on_bench: Bench, question: str) -> None:
+    """AP4, AP13: whoever asks nothing is told to write a question; the request is as it was."""
+    asked = await on_bench.slack.say("ana", "#deploys", DEPLOY)
+    await asks(on_bench, "lena", await nth_card(on_bench, asked, 1), question)
+    log = await on_bench.settled(asked, lambda log: refusals(log) and is_sent(log))
+    assert refusals(log) == [("lena", "incomplete")]
+    assert on_bench.slack.ephemerals("lena")[-1].text == "Please write your question. Nothing was decided."
+    assert log.state.pending
+
+
+async def test_a_text_after_a_question_has_the_answer(redis_url: str, tmp_path: Path) -> None:
+    """AP13: Nia asks by text, and the new one says what the agent answered, and still what it is about."""
+    async with office(redis_url, tmp_path) as found:
+        asked = await found.slack.say("ana", "#deploys", DEPLOY)
+        await nth_card(found, asked, 1)
+        (text,) = await found.sms("nia", 1)
+        await found.twilio.text(NIA, f"{code_in(text.body)} ASK is there a migration in it?")
+        await nth_card(found, asked, 2)
+        again = next(one.body for one in reversed(await found.sms("nia", 3)) if one.body.startswith("Approve?"))
+        assert "Nia Stone asks: is there a migration in it?" in again
+        assert "Approve? Deploy v1.4.0 to production" in again
+        assert "YES" in again
+
+
+async def test_who_is_asked_nowhere_is_not_said_to_have_been(on_bench: Bench) -> None:
+    """AP16: a thread of the API without a conversation sends nothing; so nobody was asked at an address."""
+    launched = await on_bench.http.post(
+        "/api/threads",
+        headers={"Authorization": f"Bearer {API_KEY}"},
+        json={"message": "deploy v1.4.0 to production"},
+    )
+    assert launched.status_code == 201
+    log = await on_bench.until(lambda log: log.state.pending)
+    (request,) = requests(log)
+    assert [(one.id, one.address) for one in request.deciders] == [("lena", ""), ("omar", "")]
+    assert not request.copies
