@@ -44,7 +44,8 @@ def edit_modal(place: Place, title: str, fields: tuple[Field, ...]) -> Block:
     """The dialog that changes a call before it is approved (AP13)."""
     about = (
         "This card closes, and the changed call is checked and ruled on anew: it is put to those who may approve it, "
-        "runs, or is refused. Where four eyes are needed, somebody else than you has to approve it."
+        "or runs; if it cannot, the call is put to them as it was. Where four eyes are needed, somebody else than you "
+        "has to approve it."
     )
     inputs = [
         _input(

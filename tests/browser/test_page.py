@@ -78,7 +78,7 @@ async def test_whoever_asked_cannot_approve_and_is_told_why(page: Page, on_bench
     await ask(page, "@bot deploy v1.4.0 to production")
     await page.get_by_test_id("button-approve").click()
     await page.get_by_test_id("confirm-ok").click()
-    await expect(page.get_by_text(re.compile("You cannot decide this"))).to_be_visible()
+    await expect(page.get_by_text(re.compile("You cannot approve this, only take it back"))).to_be_visible()
     assert len(on_bench.releases()) == 1
 
 

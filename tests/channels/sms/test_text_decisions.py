@@ -180,7 +180,7 @@ async def test_whoever_asked_cannot_approve_but_can_withdraw(phones: Bench) -> N
     assert lena != mine
     await phones.twilio.text(ANA, f"YES {mine}")
     refusal = (await phones.sms("ana", 2))[-1].body
-    assert "cannot decide this: it takes the role approver" in refusal
+    assert "cannot approve this, only take it back: it takes the role approver" in refusal
     await phones.twilio.text(ANA, f"NO {mine}")
     log = await phones.over()
     assert (made(log), rules(log)) == ([("ana", "deny")], ["role"])
