@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from bot.core.policies import Policies, Policy
 from bot.core.values import Ruling
 
-_BY_THE_DEPLOY_FILE = ("deploy", "rollback")
+BY_THE_DEPLOY_FILE = ("deploy", "rollback")
 """The tools whose own rulings the deploy file says, by environment."""
 
 
@@ -31,9 +31,9 @@ def stay_approved(
     entry = policies.entries[number - 1]
     if entry.verdict != "run":
         return [], False
-    kept, runs = list[str](), bool(set(_meant(entry, tools)) - set(_BY_THE_DEPLOY_FILE))
+    kept, runs = list[str](), bool(set(_meant(entry, tools)) - set(BY_THE_DEPLOY_FILE))
     for name, own in deploys.items():
-        for tool in _BY_THE_DEPLOY_FILE:
+        for tool in BY_THE_DEPLOY_FILE:
             call = {"environment": name}
             if any(one.matches(tool, call) for one in policies.entries[: number - 1]) or not _meets(entry, tool, call):
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from bot.cli.entries import never_reached, stay_approved, unknown_environments
+from bot.cli.entries import BY_THE_DEPLOY_FILE, never_reached, stay_approved, unknown_environments
 from bot.core.agent import Agent
 from bot.core.people import People, Person
 from bot.core.policies import Policies, Policy
@@ -37,11 +37,14 @@ def who_decides(
     agents: Mapping[str, Agent],
     settings: Settings,
 ) -> Iterator[Decided]:
-    """What holds for a deploy to each environment, and what each entry of the policy file says."""
+    """What holds for each environment and each other tool with a word on it, and what each entry of the file says."""
     for name, own in deploys.items():
-        ruling = policies.resolve("deploy", {"environment": name}, own)
-        changed = f", {settings.policy_file}" if ruling.model_copy(update={"entry": ""}) != own else ""
-        yield _of_a_ruling(f"deploy to {name} ({settings.deploy_file}{changed})", people, ruling)
+        rulings = [policies.resolve(tool, {"environment": name}, own) for tool in BY_THE_DEPLOY_FILE]
+        for ruling, what in zip(rulings, ("deploy to", "roll back"), strict=True):
+            if what == "deploy to" or _bare(ruling) != _bare(rulings[0]):
+                changed = _changed(ruling, own, settings)
+                yield _of_a_ruling(f"{what} {name} ({settings.deploy_file}{changed})", people, ruling)
+    yield from _of_tools(people, policies, agents, settings)
     typed, tools = names_as_typed(agents.values()), list(arguments_by_tool(agents.values()))
     for number, entry in enumerate(policies.entries, 1):
         what = f"{entry.subject} ({settings.policy_file}, entry {number})"
@@ -61,6 +64,27 @@ def who_decides(
             yield _of_an_entry(what, people, policies, entry, notes)
 
 
+def _of_tools(people: People, policies: Policies, agents: Mapping[str, Agent], settings: Settings) -> Iterator[Decided]:
+    """The tools that ask people by a rule of their own, beside those whose rules the deploy file has."""
+    for agent in agents.values():
+        for tool in agent.tools:
+            if tool.name in BY_THE_DEPLOY_FILE or tool.ruling.verdict == "run":
+                continue
+            ruling = policies.resolve(tool.name, {}, tool.ruling)
+            changed = _changed(ruling, tool.ruling, settings)
+            notes = ("it may rule otherwise on single calls",) if tool.prepare else ()
+            yield _of_a_ruling(f"{tool.name} (agent {agent.name}{changed})", people, ruling, notes)
+
+
+def _changed(ruling: Ruling, own: Ruling, settings: Settings) -> str:
+    return f", {settings.policy_file}" if _bare(ruling) != own else ""
+
+
+def _bare(ruling: Ruling) -> Ruling:
+    """What it says, whichever entry said so."""
+    return ruling.model_copy(update={"entry": ""})
+
+
 def _still_approved(calls: Sequence[str], settings: Settings) -> Iterator[str]:
     if calls:
         yield (
@@ -77,7 +101,7 @@ def _of_a_ruling(what: str, people: People, ruling: Ruling, notes: tuple[str, ..
     names = ", ".join(person.name for person in able) or "nobody"
     how = "; ".join([f"{rule.risk} risk", f"{plural(rule.approvals, 'approval')} of: {names}", *_terms(rule)])
     wrong = "" if len(able) >= rule.approvals else f"it takes {plural(rule.approvals, 'approval')}; who may: {names}"
-    return Decided(what, how, wrong, (*notes, *_four_eyes(rule, able)))
+    return Decided(what, how, wrong, (*notes, *_four_eyes(rule, able), *_alone(rule)))
 
 
 def _of_an_entry(what: str, people: People, policies: Policies, entry: Policy, notes: tuple[str, ...]) -> Decided:
@@ -107,6 +131,12 @@ def _four_eyes(rule: ApprovalRule, able: Sequence[Person]) -> Iterator[str]:
         who = "one of them" if able[1:] else able[0].name
         left = f"only {plural(len(able) - 1, 'person')} would be left" if able[1:] else "nobody would be left"
         yield f"four eyes: if {who} asks for it, {left} to approve it"
+
+
+def _alone(rule: ApprovalRule) -> Iterator[str]:
+    """Said where high risk takes no second person (AP9): somebody meant that, or did not notice."""
+    if rule.risk == "high" and rule.approvals == 1 and not rule.four_eyes:
+        yield "high risk, and one person alone may ask for it and approve it; four_eyes = true takes a second one"
 
 
 def _names_that_have_others(entry: Policy, typed: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

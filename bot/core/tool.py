@@ -6,13 +6,13 @@ A tool is prepared (facts gathered, arguments pinned, policy asked) and then run
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
 from bot.core.people import RoleName
-from bot.core.values import ApprovalRule, CallId, Fact, Prepared, Preview, ThreadId, may_run, needs_approval
+from bot.core.values import ApprovalRule, CallId, Fact, Prepared, Preview, Ruling, ThreadId, may_run, needs_approval
 from bot.core.wording import cut
 
 Recovery = Literal["rerun", "attach", "ask"]
@@ -20,6 +20,12 @@ Recovery = Literal["rerun", "attach", "ask"]
 was started, or ask a person what became of it."""
 
 A = TypeVar("A", bound=BaseModel)
+_OF_A_WRITING_TOOL = ApprovalRule(roles=("approver",), four_eyes=True)
+"""Where the tool has no rule of its own."""
+
+
+def _nobody_may() -> Ruling:
+    return needs_approval(ApprovalRule())
 
 
 class ToolError(Exception):
@@ -66,6 +72,8 @@ class PrepareContext:
     thread_id: ThreadId
     requesters: tuple[Requester, ...]
     """Everybody whose words shaped this run; the one who started it first. A call needs the rights of each of them."""
+    ruling: Ruling = field(default_factory=_nobody_may)
+    """What the tool's own `rule` comes to: what `prepare` returns, unless it has another word on this very call."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,10 @@ class Tool(Generic[A]):
     run: Callable[[Any, ToolContext], Awaitable[ToolResult]]
     """Gets the exact arguments: an `exact` where there is one, else an `arguments`."""
     prepare: Callable[[A, PrepareContext], Awaitable[Prepared]] | None = None
-    """Pins the arguments and rules. Without it a reading tool runs, and a writing one asks an approver."""
+    """Pins the arguments, and rules on the call. Without it the `rule` holds for the arguments as they were chosen."""
+    rule: ApprovalRule | None = None
+    """Who decides a call: the risk, whose approvals, for how long, over which channels, who is asked next. Unless
+    given, a reading tool runs, and a writing one asks an approver under four eyes. A policy file stands over it."""
     exact: type[BaseModel] | None = None
     """The shape of what `prepare` makes of the arguments, where that is another one."""
     writes: bool = False
@@ -111,14 +122,22 @@ class Tool(Generic[A]):
         """What the model reads."""
         return " ".join((self.arguments.__doc__ or "").split())
 
+    @property
+    def ruling(self) -> Ruling:
+        """What holds for a call of which nothing else is said."""
+        if self.rule is None and not self.writes:
+            return may_run()
+        return needs_approval(self.rule or _OF_A_WRITING_TOOL)
+
     async def prepared(self, arguments: dict[str, Any], context: PrepareContext) -> Prepared:
         """The call made exact. Raises ToolError where it cannot be, pydantic.ValidationError for invalid arguments."""
         chosen = self.arguments.model_validate(arguments)
         if self.prepare is not None:
-            return (await self.prepare(chosen, context)).model_copy(update={"writes": self.writes})
-        ruling = needs_approval(ApprovalRule(roles=("approver",), four_eyes=True)) if self.writes else may_run()
+            prepared = await self.prepare(chosen, replace(context, ruling=self.ruling))
+            return prepared.model_copy(update={"writes": self.writes})
         exact = chosen.model_dump(mode="json")
-        return Prepared(arguments=exact, preview=plain_preview(self.name, exact), ruling=ruling, writes=self.writes)
+        preview = plain_preview(self.name, exact)
+        return Prepared(arguments=exact, preview=preview, ruling=self.ruling, writes=self.writes)
 
 
 AnyTool = Tool[Any]

@@ -94,7 +94,7 @@ class EmailDecisions:
         thread_id = place.log.thread_id
         refused = None
         if mail.authentication != "pass" or by.kind == "unknown":
-            would_be = await self._inbox.would_be(thread_id, attempt)
+            would_be = self._inbox.would_be(place.log, attempt)
             refused = would_be if would_be.type == "decision_refused" else None
         if refused and _refusals(place.log) >= _MAX_REFUSALS:
             return await self._only_noted(mail, refused)

@@ -13,6 +13,7 @@ from bot.core.commands import read_command
 from bot.core.decide import Attempt, Verdict
 from bot.core.events import DecisionMade
 from bot.core.hearing import is_heard
+from bot.core.log import Log
 from bot.core.people import Actor, People
 from bot.core.protocols import DeliveryError
 from bot.core.state import RequestState
@@ -97,12 +98,13 @@ class SlackDesk:
             attempt = await self._attempt(thread_id, click, by)
             if attempt is None:
                 return
-            if attempt.verdict in _DIALOGS and await self._opened(thread_id, attempt, click):
-                return
-            if attempt.verdict in {"ask", "edit"} and isinstance(
-                await self._inbox.would_be(thread_id, attempt), DecisionMade
-            ):
-                return  # nothing was typed yet
+            if attempt.verdict in _DIALOGS:
+                log = await self._inbox.log(thread_id)
+                found = self._inbox.would_be(log, attempt)
+                if isinstance(found, DecisionMade):
+                    await self._open_dialog(log, attempt, click)
+                    return
+                attempt = replace(attempt, problem=(found.rule, found.why))  # nothing was typed, so it never counts
             await self._decide(thread_id, attempt, click.delivery)
         except UnknownThread:
             self._notices.send(self._channel.whisper(click.ref.partition("/")[0], "", click.user.id, _UNKNOWN_CARD))
@@ -193,11 +195,8 @@ class SlackDesk:
             return replace(attempt, problem=("arguments", why))
         return replace(attempt, arguments=arguments)
 
-    async def _opened(self, thread_id: ThreadId, attempt: Attempt, click: SlackClick) -> bool:
-        """Open the dialog, if such a decision would count. False: it would not, or Slack did not open it."""
-        if not isinstance(await self._inbox.would_be(thread_id, attempt), DecisionMade):
-            return False
-        log = await self._inbox.log(thread_id)
+    async def _open_dialog(self, log: Log, attempt: Attempt, click: SlackClick) -> None:
+        """Ask for what belongs to a decision that would count; if Slack does not open it, the person is told."""
         one = log.state.requests[attempt.request_id].request
         channel, root_ts = place_of(click.conversation)
         title = one.preview.title if one.preview else one.prompt
@@ -209,10 +208,9 @@ class SlackDesk:
         try:
             await self._channel.open_view(click.trigger_id, modal)
         except DeliveryError as error:
-            logger.warning("modal_not_opened", thread=thread_id, error=error.error)
+            logger.warning("modal_not_opened", thread=log.thread_id, error=error.error)
             text = "Slack did not open the dialog. Nothing was decided; please press the button again."
             self._notices.send(self._channel.whisper(channel, root_ts, click.user.id, text))
-        return True
 
     async def _decide(self, thread_id: ThreadId, attempt: Attempt, delivery: str) -> None:
         await self._is_there(attempt.by)

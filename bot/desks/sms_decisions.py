@@ -14,6 +14,7 @@ import structlog
 
 from bot.core.decide import Attempt
 from bot.core.events import DecisionMade
+from bot.core.log import Log
 from bot.core.people import Actor, Address
 from bot.core.reading import match_choice, read_question
 from bot.core.state import RequestState
@@ -33,11 +34,11 @@ _ANSWERS_AN_HOUR = 10
 
 
 @dataclass(frozen=True)
-class _Pending:
-    """A request that waits for whoever has this number."""
+class _Asked:
+    """A request that was put to whoever has this number, with a code."""
 
     code: str
-    owner: CodeOwner
+    log: Log
     request: RequestState
 
 
@@ -54,16 +55,16 @@ class SmsDecisions:
         intent = read_intent(text.text)
         if intent.code:
             owner = await self._store.codes.owner(by.address, intent.code)
-            request = await self._request(owner) if owner else None
+            asked = await self._asked(intent.code, owner) if owner else None
             tries = bool(intent.verdict or read_question(intent.rest)) or not intent.rest.strip()
             # Counted before it is known to be right, so that many at once are no more tries than five.
             locked = tries and await self._tried(intent.code, by) > _WRONG_CODES
             if locked and not (owner and intent.verdict == "deny"):  # a no fails safe
                 await self._inbox.refuse(by.address, "SM5", "locked after wrong codes", source=text.sid)
                 return "silent"
-            if owner and request:
+            if asked:
                 await self._store.rates.forget(f"codes:{by.address}", intent.code)
-                return await self._decide(text, by, owner, _attempt(text, intent, by, request))
+                return await self._decide(text, by, asked, _attempt(text, intent, by, asked.request))
             if tries:
                 return await self._wrong_code(text, by)
         if await self._store.rates.recent(f"codes:{by.address}", _HOUR) >= _WRONG_CODES:  # SM5
@@ -74,20 +75,21 @@ class SmsDecisions:
         bare = is_bare_decision(text.text) or intent.stray
         if len(questions) == 1 and (len(pending) == 1 or not bare):
             only = questions[0]
-            return await self._decide(text, by, only.owner, _attempt(text, intent, by, only.request))
+            return await self._decide(text, by, only, _attempt(text, intent, by, only.request))
         if pending and (bare or len(questions) > 1):
             return await self._listed(text, by, pending) if await is_first(text, self._store) else "duplicate"
         return None
 
-    async def _decide(self, text: SmsText, by: Actor, owner: CodeOwner, attempt: Attempt) -> Decided:
+    async def _decide(self, text: SmsText, by: Actor, asked: _Asked, attempt: Attempt) -> Decided:
         # A phone that answers by itself does not stop, and each answer to it is paid for.
-        refused = not isinstance(await self._inbox.would_be(owner.thread_id, attempt), DecisionMade)
+        refused = not isinstance(self._inbox.would_be(asked.log, attempt), DecisionMade)
         if refused and await self._store.rates.add(f"told:{by.address}", _HOUR, member=text.sid) > _ANSWERS_AN_HOUR:
             attempt = replace(attempt, receipt="never")
-        _, event = await self._inbox.decide(owner.thread_id, attempt, deliveries=(f"sms:{text.sid}",))
+        thread_id = asked.log.thread_id
+        _, event = await self._inbox.decide(thread_id, attempt, deliveries=(f"sms:{text.sid}",))
         if event is None:
             return "duplicate"
-        logger.info("text_decision", thread=owner.thread_id, outcome=event.type, verdict=attempt.verdict, by=by.id)
+        logger.info("text_decision", thread=thread_id, outcome=event.type, verdict=attempt.verdict, by=by.id)
         return "decided" if event.type == "decision_made" else "refused"
 
     async def _wrong_code(self, text: SmsText, by: Actor) -> Decided:
@@ -100,7 +102,7 @@ class SmsDecisions:
         self._tell(text.number, f"I do not know this code. Nothing was decided.{tail}")
         return "refused"
 
-    async def _listed(self, text: SmsText, by: Actor, pending: list[_Pending]) -> Decided:
+    async def _listed(self, text: SmsText, by: Actor, pending: list[_Asked]) -> Decided:
         """Several wait, or one that needs its code: which is which (SM6)."""
         # Two machines that answer each other would go on for ever, and each answer is paid for.
         if await self._store.rates.add(f"told:{by.address}", _HOUR) > _ANSWERS_AN_HOUR:
@@ -114,17 +116,15 @@ class SmsDecisions:
         """How many codes were tried from this number within the hour; the same one again is no further guess."""
         return await self._store.rates.add(f"codes:{by.address}", _HOUR, member=code)
 
-    async def _pending(self, address: Address) -> list[_Pending]:
-        found: list[_Pending] = []
-        for code, owner in (await self._store.codes.all(address)).items():
-            request = await self._request(owner)
-            if request and request.status == "pending":
-                found.append(_Pending(code, owner, request))
-        return found
+    async def _pending(self, address: Address) -> list[_Asked]:
+        issued = await self._store.codes.all(address)
+        found = [await self._asked(code, owner) for code, owner in issued.items()]
+        return [one for one in found if one and one.request.status == "pending"]
 
-    async def _request(self, owner: CodeOwner) -> RequestState | None:
+    async def _asked(self, code: str, owner: CodeOwner) -> _Asked | None:
         log = await self._store.logs.load(owner.thread_id)
-        return log.state.requests.get(owner.request_id)
+        request = log.state.requests.get(owner.request_id)
+        return _Asked(code, log, request) if request else None
 
 
 async def is_first(text: SmsText, store: Store) -> bool:
@@ -153,7 +153,7 @@ def _title(one: RequestState) -> str:
     return cut(one.request.preview.title if one.request.preview else one.request.prompt, 80)
 
 
-def _how(one: _Pending) -> str:
+def _how(one: _Asked) -> str:
     if one.request.request.kind == "approval":
         return f"YES {one.code} or NO {one.code}"
     return f"{one.code} and your answer"

@@ -187,16 +187,16 @@ class Inbox:
         """
         log = await self.log(thread_id)
         while True:
-            event = judge(log.state, attempt, self._people(), self._clock.now())
-            # A refusal stays true whatever else arrives, as final states are final; a decision must be judged anew, and
-            # so must the question whether somebody was told already.
+            event = self.would_be(log, attempt)
+            # That a request is settled stays true whatever else arrives. Anything else is judged anew: by now it may be
+            # settled, or somebody told already.
             counts = isinstance(event, DecisionMade)
-            anew = counts or (attempt.receipt == "hourly" and event.receipt)
+            stays = not counts and event.rule == "late" and not (attempt.receipt == "hourly" and event.receipt)
             appended = await self._store.receive(
                 thread_id,
                 (event,),
                 deliveries=(*deliveries, *once) if counts else deliveries,
-                expect=len(log) if anew else None,
+                expect=None if stays else len(log),
                 max_length=None if counts else MAX_LOG_LENGTH,
             )
             if appended.outcome == "duplicate":
@@ -232,9 +232,8 @@ class Inbox:
         tool = agent.tool(call.tool) if agent else None
         return (call.arguments, tool.arguments) if tool else None
 
-    async def would_be(self, thread_id: ThreadId, attempt: Attempt) -> DecisionMade | DecisionRefused:
-        """What would become of a decision now. Nothing is recorded. Raises UnknownThread."""
-        log = await self.log(thread_id)
+    def would_be(self, log: Log, attempt: Attempt) -> DecisionMade | DecisionRefused:
+        """What would become of a decision now, as the log stands. Nothing is recorded."""
         return judge(log.state, attempt, self._people(), self._clock.now())
 
     async def report(

@@ -118,14 +118,14 @@ def decide_page(  # noqa: C901 four small functions
     @router.api_route("/decide/{token}", methods=["GET", "HEAD"])
     async def show(token: str) -> Response:
         try:
-            return await _page(inbox, await visit(token))
+            return _page(inbox, await visit(token))
         except _BadLink:
             return _told(_GONE)
 
     async def press(there: _Visit, attempt: Attempt) -> tuple[str, str] | None:
         """Decide, or note that this does not count: once for each link, button and reason. Gives rule and reason."""
         thread_id, button = there.log.thread_id, attempt.verdict
-        found = await inbox.would_be(thread_id, attempt)
+        found = inbox.would_be(there.log, attempt)
         if isinstance(found, DecisionMade):
             once = there.mark("denied" if button == "deny" else "decided")
             _, event = await inbox.decide(thread_id, attempt, once=(once,))
@@ -153,7 +153,7 @@ def decide_page(  # noqa: C901 four small functions
         if refused is None or attempt.verdict in there.counted:
             return _shown(there)
         rule, why = refused
-        return await _page(inbox, there, problem=why, status=422 if rule in _DUBIOUS else 409)
+        return _page(inbox, there, problem=why, status=422 if rule in _DUBIOUS else 409)
 
     del show, decide  # the router keeps them
     return router
@@ -210,7 +210,7 @@ def _attempt(inbox: Inbox, there: _Visit, body: bytes) -> Attempt:
             return there.failed("unclear", "incomplete", "please press one of the buttons")
 
 
-async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int = 200) -> Response:
+def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int = 200) -> Response:
     request = there.one.request
     view = view_of(there.log.state, Post(there.claim.post_id, RequestCard(request.id)))
     assert isinstance(view, CardView)  # noqa: S101 a request's card is one
@@ -219,7 +219,7 @@ async def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int =
     offered, refusals = list[Verdict](), list[str]()
     for button in buttons if view.open else ():
         text = request.choices[0] if button == "answer" and request.choices else ""
-        event = await inbox.would_be(there.log.thread_id, there.attempt(button, text))
+        event = inbox.would_be(there.log, there.attempt(button, text))
         if isinstance(event, DecisionMade):
             offered.append(button)
         elif button == "deny" or not used:

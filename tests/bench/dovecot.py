@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support import free_port
+
 from channels.email.client.imap import ImapPlace
 
 USER, PASSWORD = "bot@acme.example", 'a password with "quotes" and \\'
@@ -207,7 +209,7 @@ def access_token(user: str = USER, key: bytes = _KEY) -> str:
 def _prepare(base: Path) -> Dovecot:
     for folder in ("run", "state", "keys/default/HS256", "Maildir/new", "Maildir/cur", "Maildir/tmp"):
         (base / folder).mkdir(parents=True)
-    server = Dovecot(base, _free_port(), _free_port(), base / "certificate.pem")
+    server = Dovecot(base, free_port(), free_port(), base / "certificate.pem")
     _make_certificate(server.certificate)
     uid, gid = os.getuid(), os.getgid()
     user, group, login_user = getpass.getuser(), grp.getgrgid(gid).gr_name, getpass.getuser()
@@ -254,12 +256,6 @@ def _make_certificate(path: Path) -> None:
     name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([*command, *name, "-keyout", str(path) + ".key", "-out", str(path)], check=True, capture_output=True)
     path.write_text(path.read_text() + Path(str(path) + ".key").read_text())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _encoded(value: object) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -345,6 +346,13 @@ def rewrite(file: Path, text: str) -> None:
     """Change a file that the bot watches; it looks as if that had been a while ago, so that it counts at once."""
     file.write_text(text)
     os.utime(file, (1, 1))
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Door:

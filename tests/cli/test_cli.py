@@ -7,7 +7,6 @@ import os
 import re
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from anthropic_counterpart import KEY, serve_anthropic
-from support import PEOPLE
+from support import PEOPLE, free_port
 
 from agents.deploy.sample import make_sample
 from bot.app import Switchboard
@@ -385,12 +384,6 @@ async def test_the_doctor_asks_slack_and_the_model(bot: Shell, monkeypatch: pyte
 
 
 # --- the processes
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import smtplib
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from dovecot import PASSWORD, USER, dovecot, why_missing
+from support import PEOPLE, free_port
 
 from bot.core.log import Log
 from bot.runtime.store import Store
@@ -26,7 +26,6 @@ from channels.email.simulator import serve as serve_mail
 from channels.sms.simulator import SimulatedTwilio
 from channels.sms.simulator import serve as serve_twilio
 
-PEOPLE = Path(__file__).parents[2] / "people.sample.toml"
 NUMBERS = {"ana": "+12025550101"}
 
 
@@ -50,12 +49,6 @@ def running(words: list[str], environment: dict[str, str], cwd: Path) -> Generat
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=20)
         assert process.returncode == 0, said
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def smtp_at(port: int) -> smtplib.SMTP:

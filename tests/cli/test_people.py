@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from support import PEOPLE
 from typer.testing import CliRunner
 
@@ -14,9 +15,14 @@ from agents.deploy.sample import make_sample
 from bot.app import Switchboard
 from bot.cli import app as bot_app
 from bot.cli.people import about, app, find
+from bot.cli.who_decides import who_decides
+from bot.core.agent import Agent
 from bot.core.people import Person
+from bot.core.tool import Tool, ToolContext, ToolResult
+from bot.core.values import ApprovalRule
 from bot.runtime.clock import SystemClock
 from bot.runtime.people_file import parse_people
+from bot.runtime.policy_file import arguments_by_tool, parse_policies
 from bot.runtime.store import Store
 from bot.settings import Settings
 
@@ -149,7 +155,55 @@ def test_check_says_where_four_eyes_leave_too_few(
     text = plain(bot_people("check"))
     assert text.count("! four eyes: ") == text.count(f"! four eyes: {note}") == (2 if note else 0)
     (home / "policy.toml").write_text(f"[[policies]]\n{entry.replace('four_eyes = true', 'four_eyes = false')}")
-    assert "! " not in bot_people("check")
+    assert "! four eyes: " not in bot_people("check")
+
+
+@pytest.mark.parametrize(
+    ("entry", "alone"),
+    [
+        ("four_eyes = false", True),
+        ("four_eyes = false\napprovals = 2", False),
+        ('four_eyes = false\nrisk = "medium"', False),
+        ('life = "2h"', False),
+    ],
+)
+def test_check_says_where_one_person_alone_is_enough_for_high_risk(home: Path, entry: str, alone: bool) -> None:  # noqa: FBT001
+    """AP9, AP7: a policy may relax four eyes, but not unnoticed. A rollback has a line where it is not as a deploy."""
+    (home / "policy.toml").write_text(
+        f'[[policies]]\ntool = "rollback"\nwhen = {{ environment = "production" }}\n{entry}\n'
+    )
+    text = plain(bot_people("check"))
+    assert ("! high risk, and one person alone may ask for it and approve it" in text) == alone
+    assert "deploy to production (deploy.toml) high risk; 1 approval of: Lena Vogt, Omar Haddad; four eyes;" in text
+    assert "roll back production (deploy.toml, policy.toml) " in text
+
+
+class _Page(BaseModel):
+    """Wake somebody."""
+
+
+async def _page(_: _Page, __: ToolContext) -> ToolResult:
+    raise AssertionError("nothing runs here")
+
+
+def test_check_shows_the_rules_that_tools_bring_along() -> None:
+    """A tool's own rule is data beside it: `check` reads it, the policy file stands over it, and reading is unasked."""
+    rule = ApprovalRule(risk="high", roles=("oncall",), approvals=2, four_eyes=True, life_seconds=900)
+    tools = (
+        Tool("page", _Page, _page, writes=True, recovery="ask", rule=rule),
+        Tool("call", _Page, _page, writes=True, recovery="ask"),
+        Tool("look", _Page, _page),
+    )
+    agents = {"night": Agent(name="night", purpose="Wakes people.", prompt="Wake them.", tools=tools)}
+    people = parse_people(PEOPLE.read_text())
+    entries = '[[policies]]\ntool = "call"\npersons = ["ana"]\n'
+    policies = parse_policies(entries, people, arguments_by_tool(agents.values()))
+    page, call, _ = who_decides(people, policies, {}, agents, Settings(_env_file=None))  # pyright: ignore[reportCallIssue]
+    assert page.what == "page (agent night)"
+    assert page.how.startswith("high risk; 2 approvals of: Omar Haddad; four eyes; waits 15 minutes;")
+    assert page.wrong == "it takes 2 approvals; who may: Omar Haddad"
+    assert call.what == "call (agent night, policy.toml)"
+    assert call.how.startswith("medium risk; 1 approval of: Ana Ruiz, Lena Vogt, Omar Haddad; four eyes;")
 
 
 def test_check_warns_of_rules_on_a_name_that_has_others(home: Path) -> None:

@@ -25,7 +25,7 @@ from requesting import (
     requests,
     waiting,
 )
-from support import Bench
+from support import Bench, free_port
 
 from bot.core.log import Log
 from bot.settings import Settings
@@ -205,6 +205,7 @@ def test_an_escalation_that_goes_round_in_a_circle(tmp_path: Path, command: str)
     known = {name.lower() for name in Settings.model_fields}
     environment = {key: value for key, value in os.environ.items() if key.lower() not in known}
     environment |= {"REDIS_URL": "redis://127.0.0.1:1", "DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)}
+    environment["PORT"] = str(free_port())
     ended = subprocess.run(
         [sys.executable, "-m", "bot", command],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
