@@ -81,7 +81,7 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr = SecretStr("")
     api_keys: Annotated[dict[str, str], NoDecode] = {}
-    """Caller's name to SHA-256 (hex) of the key: `API_KEYS=ci:<hash>,lena:<hash>`."""
+    """Caller's name to SHA-256 (hex) of the key: `API_KEYS=ci:<hash>,@lena:<hash>`. With `@`, a person's."""
     people_file: Path = Path("people.toml")
     policy_file: Path = Path("policy.toml")
     """Where there is no such file, tools decide by themselves who is asked."""
@@ -103,7 +103,7 @@ class Settings(BaseSettings):
         keys: dict[str, str] = {}
         for entry in filter(None, (part.strip() for part in value.split(","))):
             name, _, digest = entry.partition(":")
-            if not name or not _HASH.fullmatch(digest):
+            if not name.removeprefix("@") or not _HASH.fullmatch(digest):
                 raise ValueError("each entry is NAME:SHA256-HEX; `bot api-key NAME` makes one")
             if name in keys:
                 raise ValueError(f"{name} is there twice; give the second key a name of its own")

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bot.core.agent import Agent
-from bot.core.events import Event
+from bot.core.events import Event, event_from_json, stored_form
 from bot.core.log import Log
 from bot.core.people import Actor, Address, People
 from bot.core.protocols import Appended, Channel, Clock, Lease, Model, Stale, ThreadSummary
@@ -99,7 +99,7 @@ class MemoryStore:
         if event.needs_fresh_log and len(now) != len(log):
             raise Stale(now)
         await self._add(log.thread_id, (event,))
-        return now.plus((event,))
+        return await self.refresh(now)
 
     async def write_artifact(self, thread_id: ThreadId, name: str, offset: int, chunk: bytes) -> None:
         """Keep a piece of a large result."""
@@ -133,7 +133,8 @@ class MemoryStore:
             yield known
 
     async def _add(self, thread_id: ThreadId, events: Sequence[Event]) -> None:
-        self._logs[thread_id] = (*self._logs.get(thread_id, ()), *events)
+        kept = (event_from_json(stored_form(event)) for event in events)
+        self._logs[thread_id] = (*self._logs.get(thread_id, ()), *kept)
         self._touched[thread_id] = self._clock.now()
         async with self._grown:
             self._grown.notify_all()

@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
@@ -134,14 +135,16 @@ def launch(
 
 
 def api_key(
-    name: Annotated[str, typer.Argument(help="Who will use it; a person's id lets it act as that person.")],
+    name: Annotated[str, typer.Argument(help="Who will use it: a service's name, or @ and a person's id.")],
 ) -> None:
     """Make a key for the API: shows it once, and the hash that goes into API_KEYS.
 
-    Only the hash is kept in the settings. API_KEYS takes several, with commas between them.
+    Only the hash is kept in the settings. API_KEYS takes several, with commas between them. A key of @lena acts as the
+    person `lena` of the people file, as long as they are in it. Any other key is a service: it asks and answers, and
+    approves nothing.
     """
-    if not name.replace("-", "").replace("_", "").isalnum():
-        typer.echo("A name is made of letters, digits, - and _.", err=True)
+    if not re.fullmatch(r"@?[A-Za-z0-9_-]+", name):
+        typer.echo("A name is made of letters, digits, - and _; for a person, @ stands before their id.", err=True)
         raise typer.Exit(2)
     key = f"sb_{secrets.token_urlsafe(32)}"
     typer.echo(f"The key, shown only now:  {key}")

@@ -32,10 +32,9 @@ from bot.core.audit_record import (
 )
 from bot.core.digest import digest_of
 from bot.core.fold import step
-from bot.core.requests import open_approval, open_question
+from bot.core.requests import gets_a_hint, open_approval
 from bot.core.state import Call, RequestState, ThreadState
 from bot.core.values import CallId, RequestId, ThreadId
-from bot.core.wording import is_bare_decision
 
 FORMAT = 1
 """Goes up when records come to say something else. A check finds fault with every other number, because it could not
@@ -211,7 +210,7 @@ def _said(now: _Moment, event: e.MessageReceived) -> Entry:
         about = now.request(answered[0].request.id)
         return {**written, **about, **by(event.by), **Entry(what="decided", verdict="answer")}
     waits = open_approval(now.before)
-    if waits and open_question(now.before) is None and is_bare_decision(event.text):
+    if waits and gets_a_hint(now.before, event.text):
         about = now.request(waits.request.id)
         return {**written, **about, **by(event.by), **Entry(what="refused", verdict="unclear", rule="message")}  # AP15
     return {**written, **by(event.by), "what": "said"}

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, cast
 
-from bot.core.decide import Attempt, judge
+from bot.core.decide import Attempt, judge, may_approve_over
 from bot.core.events import DecisionMade
 from bot.core.hearing import takes_part
 from bot.core.log import Log
@@ -184,9 +184,14 @@ def _could_decide(log: Log, one: RequestState, by: Actor, people: People, at: da
         return False
     question = request.kind == "question"
     text = request.choices[0] if question and request.choices else "…"
-    event = judge(log.state, Attempt(request.id, "answer" if question else "approve", by, text=text), people, at)
-    # By another way they could approve it, and deny it here.
-    return isinstance(event, DecisionMade) or event.rule == "channel"
+    attempt = Attempt(request.id, "answer" if question else "approve", by, text=text)
+    event = judge(log.state, attempt, people, at)
+    if isinstance(event, DecisionMade) or event.rule != "channel" or request.rule is None:
+        return isinstance(event, DecisionMade)
+    # By another way they could approve it, and deny it here; unless something else bars them there too.
+    way = next((one for one in _WAYS if may_approve_over(request.rule, one)), "api")
+    elsewhere = by.model_copy(update={"address": f"{way}:"})
+    return isinstance(judge(log.state, replace(attempt, by=elsewhere), people, at), DecisionMade)
 
 
 def asked_for(log: Log, by: Actor, at: datetime) -> list[RequestState]:

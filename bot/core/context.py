@@ -13,15 +13,19 @@ from datetime import datetime
 from typing import assert_never
 
 from bot.core import events as e
+from bot.core.fold import step
 from bot.core.people import Actor
 from bot.core.redact import redact
+from bot.core.requests import gets_a_hint
+from bot.core.state import ThreadState
 from bot.core.values import CallId, Request, ThreadId
+from bot.core.wording import is_bare_decision
 
 
 def render_context(thread_id: ThreadId, log: Sequence[e.Event]) -> tuple[str, ...]:
     """The thread as the model sees it: one block for each event that matters, oldest first."""
     calls = _calls(thread_id, log)
-    hidden = _overcome(thread_id, log, calls) | _dropped(log)
+    hidden = _overcome(thread_id, log, calls) | _dropped(log) | _hinted(thread_id, log)
     requests: dict[str, Request] = {}
     blocks: list[str] = []
     for seq, event in enumerate(log, start=1):
@@ -64,6 +68,18 @@ def _dropped(log: Sequence[e.Event]) -> set[int]:
         elif isinstance(event, e.ToolChosen) and event.saw < heard:
             dropped.add(seq)
     return dropped
+
+
+def _hinted(thread_id: ThreadId, log: Sequence[e.Event]) -> set[int]:
+    """Positions of a bare yes or no to an approval: it got a hint (AP15), and its writer has no say in what comes."""
+    if not any(isinstance(event, e.MessageReceived) and is_bare_decision(event.text) for event in log):
+        return set()
+    hinted, state = set[int](), ThreadState(thread_id=thread_id)
+    for seq, event in enumerate(log, start=1):
+        if isinstance(event, e.MessageReceived) and gets_a_hint(state, event.text):
+            hinted.add(seq)
+        state = step(state, event)
+    return hinted
 
 
 def _block(event: e.Event, calls: dict[CallId, str], requests: dict[str, Request]) -> str:  # noqa: C901, PLR0912 one match over all events

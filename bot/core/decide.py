@@ -6,7 +6,7 @@ It fails closed. The caller appends the outcome with a compare-and-set on the lo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -75,6 +75,17 @@ def judge(state: ThreadState, attempt: Attempt, people: People, at: datetime) ->
     )
 
 
+def as_typed(attempt: Attempt) -> Attempt:
+    """The attempt, with its problem where something was not typed: a change needs arguments, a question words.
+
+    `judge` does not ask for them, so that it can be asked what would be possible.
+    """
+    lacks = (attempt.verdict == "edit" and attempt.arguments is None) or (attempt.verdict == "ask" and not attempt.text)
+    if attempt.problem or not lacks:
+        return attempt
+    return replace(attempt, problem=("incomplete", "Nothing was typed, so nothing was decided."))
+
+
 def _is_old_card(state: ThreadState, attempt: Attempt) -> bool:
     shown = {
         post.ref
@@ -134,11 +145,16 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
         return None
     if channel_problem := _channel(one, by, people):
         return channel_problem
-    if by.external:
+    if by.external or _is_external(by, people):
         return "external", f"Members of another organisation cannot approve. {_who_may(one, people)}"
     if request.rule.four_eyes and (barred := _four_eyes(one, by, people)):
         return barred
     return None if attempt.verdict == "edit" else _quorum(one, by, people)  # votes begin anew with a changed call
+
+
+def _is_external(by: Actor, people: People) -> bool:
+    person = people.get(by.id)
+    return person is not None and person.external
 
 
 def _quorum(one: RequestState, by: Actor, people: People) -> tuple[str, str] | None:

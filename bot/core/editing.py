@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -94,7 +95,7 @@ def _read(text: str, info: FieldInfo) -> object:
     if not text and not info.is_required():
         return info.get_default(call_default_factory=True)
     wanted: Any = info.annotation
-    if wanted is str or str in get_args(wanted):
+    if wanted is str or (get_origin(wanted) in {Union, UnionType} and str in get_args(wanted)):
         return text
     try:
         return json.loads(text)

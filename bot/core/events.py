@@ -6,13 +6,18 @@ put it into `Event`, and let the type checker lead through the fold and the rend
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal, cast
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from bot.core.people import Actor, Address, Frozen
 from bot.core.values import Arguments, Artifact, CallId, Conversation, PostId, Prepared, Request, RequestId, Usage
+
+_MAX_DEPTH: Final = 60
+"""Tables and lists in one another; a reader of JSON gives up at about 200."""
 
 
 class Recorded(Frozen):
@@ -288,6 +293,8 @@ class PostSent(Recorded):
     """The conversation that it began, where there was none yet: the thread goes on there."""
     to: Address = ""
     """Whom it went to, where that was one person."""
+    person: str = ""
+    """The id of whoever had this address then: it may become somebody else's."""
     tracked: bool = False
     """The channel will report what became of it."""
 
@@ -398,6 +405,33 @@ def event_to_json(event: Event) -> str:
     """
     payload = event.model_dump_json(exclude_defaults=True)
     return f'{{"type":"{event.type}",{payload[1:]}'
+
+
+def stored_form(event: Event) -> str:
+    """As `event_to_json`; what JSON in UTF-8 cannot hold, or nobody could read again, is replaced.
+
+    What models, tools and people write may have halves of characters in it, and tables in tables without end. It is
+    replaced before anything is made of it: what people are shown and what runs is what is stored.
+    """
+    try:
+        line = event_to_json(event)
+        event_from_json(line)
+    except (PydanticSerializationError, ValidationError):
+        return event_to_json(type(event).model_validate(_plain(event.model_dump(mode="python"), _MAX_DEPTH)))
+    return line
+
+
+def _plain(value: object, depth: int) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict | list | tuple) and not depth:
+        return "[nested too deeply]"
+    if isinstance(value, dict):
+        known = cast("dict[object, object]", value)
+        return {_plain(key, depth): _plain(one, depth - 1) for key, one in known.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one, depth - 1) for one in cast("Sequence[object]", value)]
+    return value
 
 
 def event_from_json(line: str | bytes) -> Event:

@@ -18,7 +18,7 @@ from bot.core.builtins import ANSWER, WAIT
 from bot.core.people import ADDRESS_KEYS, Address
 from bot.core.state import Activity, ActivityCard, Call, Post, RequestCard, ThreadState, Whisper, receipt_key
 from bot.core.values import ThreadId
-from bot.core.wording import is_bare_decision, one_line, plural
+from bot.core.wording import one_line, plural
 
 
 def fold(thread_id: ThreadId, log: Iterable[e.Event]) -> ThreadState:
@@ -151,7 +151,7 @@ def _message(state: ThreadState, event: e.MessageReceived) -> ThreadState:
             stop_reason="",
         )
     open_question = r.open_question(state)
-    if open_question is None and is_bare_decision(event.text) and r.open_approval(state):
+    if r.gets_a_hint(state, event.text):
         return whisper(
             state,
             event.by.address,
@@ -238,7 +238,8 @@ def _started(state: ThreadState, event: e.ToolStarted) -> ThreadState:
     call = state.call
     if call is None or call.id != event.call_id:
         return state
-    state = state.but(call=replace(call, phase="started", place=event.place))
+    state = r.change_stands(state)
+    state = state.but(call=replace(state.call or call, phase="started", place=event.place))
     return r.activity_is(state, call.id, "running")
 
 

@@ -85,5 +85,14 @@ class Log:
         ]
         return tuple(filter(None, dict.fromkeys([*sent, self.recipient_of(post_id)])))
 
+    def reader_of(self, post_id: PostId, address: Address) -> str:
+        """The id of the person to whom a post was sent at this address, last; empty where nobody is known to be."""
+        sent = (event for event in reversed(self.events) if isinstance(event, PostSent) and event.post_id == post_id)
+        return next((event.person for event in sent if event.to == address), "")
+
+    def has(self, event: Event) -> bool:
+        """Whether this event is in it; looked for from the end."""
+        return event in reversed(self.events)
+
     def __len__(self) -> int:
         return len(self.events)

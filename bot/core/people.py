@@ -62,7 +62,9 @@ class QuietHours(Frozen):
         if not inside:
             return None
         day = local.date() + (timedelta(days=1) if over_midnight and now >= self.begin else timedelta())
-        return datetime.combine(day, self.end, tzinfo=zone).astimezone(UTC)
+        # Where clocks are set back, a time of the day comes twice: the one that is still to come is meant.
+        ends = (datetime.combine(day, self.end.replace(fold=fold), tzinfo=zone).astimezone(UTC) for fold in (0, 1))
+        return next((end for end in ends if end > at), None)
 
 
 class Person(Frozen):
@@ -74,6 +76,8 @@ class Person(Frozen):
     addresses: tuple[Address, ...] = ()
     timezone: str = "UTC"
     quiet: QuietHours | None = None
+    external: bool = False
+    """Belongs to another organisation, over whatever channel they come (SL22)."""
 
 
 class People:
@@ -132,7 +136,7 @@ class People:
             name=(person.name if person else name)[:100] or address,
             address=address,
             authenticated_by=authenticated_by,
-            external=external,
+            external=external or (person is not None and person.external),
         )
 
     def with_any_role(self, roles: Iterable[RoleName]) -> tuple[Person, ...]:
@@ -175,7 +179,7 @@ def people_from(
     roles: Mapping[RoleName, str] | None = None,
     strangers: Mapping[str, Strangers] | None = None,
 ) -> People:
-    """Make the directory from the parsed file: `{id: {name, roles, slack, mail, phone, timezone, quiet_hours}}`.
+    """Make the directory from the parsed file: `{id: {name, roles, slack, mail, phone, …}}`.
 
     Raises ValueError (a pydantic ValidationError is one) that says which person is wrong and how.
     """

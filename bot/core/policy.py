@@ -210,7 +210,7 @@ def _ruled(state: ThreadState, call: Call) -> x.Effect:
             digest=digest_of(state.thread_id, call),
             rule=ruling.rule,
             entry=ruling.entry,
-            requesters=state.steered_by,
+            requesters=state.shaped_by,
             life_seconds=ruling.rule.life_seconds,
             context=call.talk,
             proposed=call.proposed,

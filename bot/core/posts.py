@@ -7,6 +7,7 @@ from dataclasses import replace
 from bot.core import events as e
 from bot.core.faces import is_settled
 from bot.core.state import Post, Say, ThreadState
+from bot.core.values import PostId
 
 
 def say(state: ThreadState, text: str, *, tone: str = "notice") -> ThreadState:
@@ -20,6 +21,8 @@ def delivered(
     state: ThreadState, event: e.PostSent | e.PostFailed | e.PostHeld | e.PostReported | e.PostRetryDue
 ) -> ThreadState:
     """The state after a channel said what became of a post, or after a pause was over."""
+    if event.post_id in state.called_off and _may_have_arrived(event):
+        state = _back(state, event.post_id)
     post = state.posts.get(event.post_id)
     if post is None:
         return state
@@ -41,6 +44,16 @@ def delivered(
                 to=event.to, tracked=event.tracked,
             )  # fmt: skip
             return _kept(state, shown)
+
+
+def _may_have_arrived(event: e.Event) -> bool:
+    return isinstance(event, e.PostSent) or (isinstance(event, e.PostFailed) and event.in_doubt)
+
+
+def _back(state: ThreadState, post_id: PostId) -> ThreadState:
+    """It was on its way when it was called off: whoever got it is to see how that ended (AP11)."""
+    left = {key: post for key, post in state.called_off.items() if key != post_id}
+    return state.with_post(state.called_off[post_id]).but(called_off=left)
 
 
 def _post_failed(state: ThreadState, post: Post, event: e.PostFailed) -> ThreadState:

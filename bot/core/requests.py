@@ -25,7 +25,9 @@ from bot.core.state import (
     Vote,
 )
 from bot.core.values import Artifact, CallId
-from bot.core.wording import NO_WORDS, cut, normalise, one_line
+from bot.core.wording import NO_WORDS, cut, is_bare_decision, normalise, one_line
+
+_BEFORE = "Before it was changed:"
 
 
 def open_question(state: ThreadState) -> RequestState | None:
@@ -38,6 +40,11 @@ def open_question(state: ThreadState) -> RequestState | None:
 def open_approval(state: ThreadState) -> RequestState | None:
     """The approval that waits."""
     return next((one for one in state.pending if one.request.kind == "approval"), None)
+
+
+def gets_a_hint(state: ThreadState, text: str) -> bool:
+    """Whether a message is a mere yes or no while an approval waits, and nothing that it could answer (AP15)."""
+    return is_bare_decision(text) and open_question(state) is None and open_approval(state) is not None
 
 
 def doubtful(state: ThreadState) -> bool:
@@ -53,11 +60,12 @@ def opened(state: ThreadState, event: e.RequestOpened) -> ThreadState:
         state = state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=RequestCard(request.id)))
         for n, address in enumerate(request.copies, 1):
             state = state.with_post(Post(f"{state.thread_id}:{state.seq}:{n}", RequestCard(request.id, address)))
+    state = change_stands(state)
     call = state.call
     if call is None or request.call_id != call.id:
         return state
     phase = call.phase if request.purpose == "in_doubt" else "waiting"
-    return state.but(call=replace(call, phase=phase, request_id=request.id, before=None))
+    return state.but(call=replace(call, phase=phase, request_id=request.id))
 
 
 def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
@@ -105,28 +113,42 @@ def _put_anew(state: ThreadState, one: RequestState, event: e.DecisionMade) -> T
         talk = f"{call.talk}\n{text}".strip()
         asked = replace(call, phase="asked_back", request_id=None, talk=talk, escalated=steps)
         return state.but(call=asked, heard=state.seq)
-    before = Unchanged(replace(call, escalated=steps), event.by.id, state.steered_by, state.heard)
+    before = Unchanged(replace(call, escalated=steps), event.by.id)
     editors = dict.fromkeys((*filter(None, call.edited_by.split(" and ")), name))
     edited = Call(
-        id=call.id, tool=call.tool, arguments=event.arguments or {}, proposed=call.proposed or call.arguments,
-        edited_by=" and ".join(editors), before=before, talk=call.talk,
+        id=call.id, tool=call.tool, arguments=event.arguments or {},
+        proposed=call.arguments if call.proposed is None else call.proposed,
+        edited_by=" and ".join(editors), before=before, talk=_of_before(call.talk),
     )  # fmt: skip
-    # Whoever changed it has shaped it: under four eyes somebody else approves it.
-    return steered(state, event.by).but(call=edited)
+    return state.but(call=edited)
+
+
+def change_stands(state: ThreadState) -> ThreadState:
+    """What somebody made of the call can be, so they have shaped it: under four eyes another one approves it (AP7)."""
+    call = state.call
+    if call is None or call.before is None:
+        return state
+    return state.but(steered_by=state.shaped_by, call=replace(call, before=None))
+
+
+def _of_before(talk: str) -> str:
+    """What was said of other arguments does not vouch for these."""
+    return "\n".join(
+        line if line.startswith(_BEFORE) else f"{_BEFORE} {line}" for line in talk.splitlines() if line.strip()
+    )
 
 
 def change_undone(state: ThreadState, call: Call, before: Unchanged, why: str) -> ThreadState:
     """What somebody made of a call cannot be: it is put to people as it was, and says so (AP13).
 
-    Whoever tried has shaped nothing of it, unless they said something meanwhile; what the agent chooses next they have.
+    Whoever tried has shaped nothing of it; what the agent chooses next they have.
     """
     who = call.edited_by.split(" and ")[-1]
     line = f"{who} changed it to what cannot be run: {cut(one_line(why), 300)} So it is as it was before."
     again = replace(
         before.call, phase="chosen", prepared=None, request_id=None, talk=f"{before.call.talk}\n{line}".strip()
     )
-    steered_by = before.steered_by if state.heard == before.heard else state.steered_by
-    return state.but(call=again, steered_by=steered_by, asked_by=(*state.asked_by, before.editor))
+    return state.but(call=again, asked_by=(*state.asked_by, before.editor))
 
 
 def reminded(state: ThreadState, event: e.RequestReminded) -> ThreadState:
@@ -215,7 +237,7 @@ def expired(state: ThreadState, event: e.RequestExpired) -> ThreadState:
 
 def superseded(state: ThreadState, at: datetime) -> ThreadState:
     """The model chose something else: what waited for a person waits no more, and whoever asked about it shaped it."""
-    for actor_id in state.asked_by:
+    for actor_id in (*state.shaped_by, *state.asked_by):
         state = steered_by_id(state, actor_id)
     return withdrawn(state.but(asked_by=()), "superseded", "the plan changed before it ran", at)
 
@@ -236,7 +258,7 @@ def withdrawn(
 def _closed(state: ThreadState, one: RequestState) -> ThreadState:
     """A request has reached a final state: nobody is asked any more who has not been asked yet."""
     unasked = {
-        post.id
+        post.id: post
         for post in state.posts.values()
         if isinstance(post.content, RequestCard | Reminder)
         and post.content.request_id == one.request.id
@@ -244,7 +266,7 @@ def _closed(state: ThreadState, one: RequestState) -> ThreadState:
         and not (post.shown or post.in_doubt)
     }
     left = {key: post for key, post in state.posts.items() if key not in unasked}
-    return state.with_request(one).but(posts=left)
+    return state.with_request(one).but(posts=left, called_off={**state.called_off, **unasked})
 
 
 def steered(state: ThreadState, by: Actor) -> ThreadState:

@@ -59,13 +59,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """A call before somebody changed it, and who had shaped it by then."""
+    """A call before somebody changed it."""
 
     call: Call
     editor: str
     """The id of whoever changed it."""
-    steered_by: tuple[str, ...]
-    heard: int
 
 
 @dataclass(frozen=True)
@@ -247,6 +245,8 @@ class ThreadState:
     activities: Mapping[CallId, Activity] = field(default_factory=dict[CallId, Activity])
     posts: Mapping[PostId, Post] = field(default_factory=dict[PostId, Post])
     """What is not yet shown as it should be, cards that may still change, and what a channel has yet to report on."""
+    called_off: Mapping[PostId, Post] = field(default_factory=dict[PostId, Post])
+    """Cards and reminders that nobody needs any more and that are not known to be sent; one may be on its way."""
     trails: Mapping[Address, str] = field(default_factory=dict[Address, str])
     """What the channel noted about everybody's newest message."""
     reached: tuple[Address, ...] = ()
@@ -264,6 +264,13 @@ class ThreadState:
         if self.run == "working" and (self.pending or self.idle or self.model_blocked):
             return "waiting"
         return self.run
+
+    @property
+    def shaped_by(self) -> tuple[str, ...]:
+        """Ids of everybody who shaped the call in hand; whoever changes it too, before that is known to be possible."""
+        before = self.call.before if self.call else None
+        new = before is not None and before.editor not in self.steered_by
+        return (*self.steered_by, before.editor) if before and new else self.steered_by
 
     @property
     def pending(self) -> tuple[RequestState, ...]:

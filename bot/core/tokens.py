@@ -27,6 +27,7 @@ HIDDEN = "[token]"
 _ANY = re.compile(rf"(\b[0-9a-f]{{64}}\b)|[a-z2-7]{{{LENGTH},}}", re.ASCII | re.IGNORECASE)
 """A SHA-256 in hex, which is none; else a run of so many of a token's characters. Any such run reads as a token."""
 _THREAD_BYTES, _MAC_BYTES = 12, 10
+_SEQ_BITS, _N_BITS = 20, 12
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,7 +69,9 @@ class Tokens:
         if len(thread) != _THREAD_BYTES:
             raise ValueError("this is not a thread's id")
         day = (asked_at + LIFE - _EPOCH) // _DAY
-        head = thread + int(seq).to_bytes(3) + int(n).to_bytes(1) + day.to_bytes(2)
+        if not (0 <= int(seq) < 1 << _SEQ_BITS and 0 <= int(n) < 1 << _N_BITS):
+            raise ValueError("no token is made for an event or a copy as late as this")
+        head = thread + (int(seq) << _N_BITS | int(n)).to_bytes(4) + day.to_bytes(2)
         return _encoded(head + self._mac(use, head, address, binds))
 
     def fits(self, use: Use, claim: Claim, address: Address, at: datetime, *, binds: str = "") -> bool:
@@ -96,8 +99,8 @@ def read_token(text: str) -> Claim | None:
     if raw is None:
         return None
     thread, rest = raw[:_THREAD_BYTES], raw[_THREAD_BYTES:]
-    seq, n, day = int.from_bytes(rest[:3]), rest[3], int.from_bytes(rest[4:6])
-    return Claim(f"t{thread.hex()}", seq, n, day, _encoded(raw))
+    place, day = int.from_bytes(rest[:4]), int.from_bytes(rest[4:6])
+    return Claim(f"t{thread.hex()}", place >> _N_BITS, place % (1 << _N_BITS), day, _encoded(raw))
 
 
 def without_tokens(text: str) -> str:

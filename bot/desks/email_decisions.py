@@ -55,7 +55,9 @@ class MailPlace:
     log: Log
     post_id: PostId
     owner: Address
-    """To whom the post went whose token was used."""
+    """Where the post went whose token was used."""
+    person: str
+    """The id of whoever had that address then; empty where that is not known."""
     request: RequestState | None
     approves: bool
     """It came to the reply address. A Message-ID alone, which others get to see, approves nothing."""
@@ -83,7 +85,8 @@ class EmailDecisions:
             for use in uses:
                 if owner := self._owner(log, claim, use):
                     one = log.request_of(claim.post_id)
-                    return MailPlace(log, claim.post_id, owner, one, approves=use == "reply")
+                    person = log.reader_of(claim.post_id, owner)
+                    return MailPlace(log, claim.post_id, owner, person, one, approves=use == "reply")
         return None
 
     async def take(self, mail: Mail, by: Actor, place: MailPlace, *, deliveries: tuple[str, ...]) -> Decided | None:
@@ -138,7 +141,7 @@ def _has(log: Log, mail: Mail) -> bool:
 
 def _attempt(mail: Mail, by: Actor, place: MailPlace, one: RequestState, people: People) -> Attempt | None:
     """What the reply is meant to decide; None: it is a message like any other."""
-    own = _is_one_person(by.address, place.owner, people)
+    own = _is_reader(by, place, people)
     proven = mail.authentication == "pass"
     is_question = one.request.kind == "question"
     verdict, text, unclear = _meant(mail, one)
@@ -175,7 +178,7 @@ def _meant(mail: Mail, one: RequestState) -> tuple[Verdict, str, _Problem | None
 
 def _problem(mail: Mail, place: MailPlace, people: People, *, own: bool, denies: bool) -> _Problem | None:
     if not own:  # EM9
-        person = people.at(place.owner)
+        person = people.get(place.person) or people.at(place.owner)
         whose = person.name if person else "somebody else"
         return "token_owner", f"This request was sent to {whose}, and only they can answer that mail."
     if denies and mail.authentication != "fail":  # EM19
@@ -193,5 +196,9 @@ def _answer(mail: Mail, one: RequestState) -> str:
     return cut(mail.reply.strip(), _MAX_ANSWER)
 
 
-def _is_one_person(one: Address, other: Address, people: People) -> bool:
-    return one == other or (people.at(one) is not None and people.at(one) is people.at(other))
+def _is_reader(by: Actor, place: MailPlace, people: People) -> bool:
+    """Whether somebody is who the post was sent to, and not only the next one to have that address (EM9)."""
+    if place.person:
+        return by.id == place.person
+    own = people.at(by.address)
+    return by.address == place.owner or (own is not None and own is people.at(place.owner))

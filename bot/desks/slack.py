@@ -11,7 +11,7 @@ import structlog
 
 from bot.core.commands import read_command
 from bot.core.decide import Attempt, Verdict
-from bot.core.events import DecisionMade
+from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.hearing import is_heard
 from bot.core.log import Log
 from bot.core.people import Actor, People
@@ -214,7 +214,10 @@ class SlackDesk:
 
     async def _decide(self, thread_id: ThreadId, attempt: Attempt, delivery: str) -> None:
         await self._is_there(attempt.by)
-        _, event = await self._inbox.decide(thread_id, attempt, deliveries=(delivery,))
+        log, event = await self._inbox.decide(thread_id, attempt, deliveries=(delivery,))
+        if isinstance(event, DecisionRefused) and not log.has(event):
+            user_id = attempt.by.address.rpartition("/")[2]
+            self._notices.send(self._channel.whisper(attempt.ref.partition("/")[0], "", user_id, event.why))
         outcome = event.type if event else "duplicate"
         logger.info("slack_decision", thread=thread_id, outcome=outcome, verdict=attempt.verdict, by=attempt.by.id)
 

@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 
 from bot.core.decide import Attempt
-from bot.core.events import DecisionMade
+from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.log import Log
 from bot.core.people import Actor, Address
 from bot.core.reading import match_choice, read_question
@@ -40,6 +40,8 @@ class _Asked:
     code: str
     log: Log
     request: RequestState
+    reader: str
+    """The id of whoever had the number when the code was sent there; empty where that is not known."""
 
 
 class SmsDecisions:
@@ -55,7 +57,7 @@ class SmsDecisions:
         intent = read_intent(text.text)
         if intent.code:
             owner = await self._store.codes.owner(by.address, intent.code)
-            asked = await self._asked(intent.code, owner) if owner else None
+            asked = await self._asked(by.address, intent.code, owner) if owner else None
             tries = bool(intent.verdict or read_question(intent.rest)) or not intent.rest.strip()
             # Counted before it is known to be right, so that many at once are no more tries than five.
             locked = tries and await self._tried(intent.code, by) > _WRONG_CODES
@@ -64,18 +66,18 @@ class SmsDecisions:
                 return "silent"
             if asked:
                 await self._store.rates.forget(f"codes:{by.address}", intent.code)
-                return await self._decide(text, by, asked, _attempt(text, intent, by, asked.request))
+                return await self._decide(text, by, asked, _attempt(text, intent, by, asked))
             if tries:
                 return await self._wrong_code(text, by)
         if await self._store.rates.recent(f"codes:{by.address}", _HOUR) >= _WRONG_CODES:  # SM5
             await self._inbox.refuse(by.address, "SM5", "locked after wrong codes", source=text.sid)
             return "silent"
-        pending = await self._pending(by.address)
+        pending = [one for one in await self._pending(by.address) if one.reader in {"", by.id}]
         questions = [one for one in pending if one.request.request.kind == "question"]
         bare = is_bare_decision(text.text) or intent.stray
         if len(questions) == 1 and (len(pending) == 1 or not bare):
             only = questions[0]
-            return await self._decide(text, by, only, _attempt(text, intent, by, only.request))
+            return await self._decide(text, by, only, _attempt(text, intent, by, only))
         if pending and (bare or len(questions) > 1):
             return await self._listed(text, by, pending) if await is_first(text, self._store) else "duplicate"
         return None
@@ -86,9 +88,11 @@ class SmsDecisions:
         if refused and await self._store.rates.add(f"told:{by.address}", _HOUR, member=text.sid) > _ANSWERS_AN_HOUR:
             attempt = replace(attempt, receipt="never")
         thread_id = asked.log.thread_id
-        _, event = await self._inbox.decide(thread_id, attempt, deliveries=(f"sms:{text.sid}",))
+        log, event = await self._inbox.decide(thread_id, attempt, deliveries=(f"sms:{text.sid}",))
         if event is None:
             return "duplicate"
+        if isinstance(event, DecisionRefused) and event.receipt and not log.has(event):
+            self._tell(text.number, event.why)
         logger.info("text_decision", thread=thread_id, outcome=event.type, verdict=attempt.verdict, by=by.id)
         return "decided" if event.type == "decision_made" else "refused"
 
@@ -118,13 +122,13 @@ class SmsDecisions:
 
     async def _pending(self, address: Address) -> list[_Asked]:
         issued = await self._store.codes.all(address)
-        found = [await self._asked(code, owner) for code, owner in issued.items()]
+        found = [await self._asked(address, code, owner) for code, owner in issued.items()]
         return [one for one in found if one and one.request.status == "pending"]
 
-    async def _asked(self, code: str, owner: CodeOwner) -> _Asked | None:
+    async def _asked(self, address: Address, code: str, owner: CodeOwner) -> _Asked | None:
         log = await self._store.logs.load(owner.thread_id)
         request = log.state.requests.get(owner.request_id)
-        return _Asked(code, log, request) if request else None
+        return _Asked(code, log, request, log.reader_of(owner.post_id, address)) if request else None
 
 
 async def is_first(text: SmsText, store: Store) -> bool:
@@ -132,7 +136,15 @@ async def is_first(text: SmsText, store: Store) -> bool:
     return await store.rates.add(f"counted:{text.sid}", SEEN) == 1
 
 
-def _attempt(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Attempt:
+def _attempt(text: SmsText, intent: Intent, by: Actor, asked: _Asked) -> Attempt:
+    attempt = _meant(text, intent, by, asked.request)
+    if asked.reader in {"", by.id}:
+        return attempt
+    why = "This code was sent to whoever had your number before, and only they can use it. Nothing was decided."
+    return replace(attempt, problem=("token_owner", why))
+
+
+def _meant(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Attempt:
     request = one.request
     if request.kind == "question":
         said = text.text.replace(intent.code, " ", 1).strip() if intent.code else text.text.strip()
@@ -144,8 +156,7 @@ def _attempt(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Att
         return Attempt(request.id, intent.verdict, by, text=reason, source=text.sid)
     if asks := read_question(intent.rest):
         return Attempt(request.id, "ask", by, text=asks, source=text.sid)
-    code = intent.code or ""
-    problem = ("ambiguous", f"Nothing was decided. Reply with exactly YES {code} or NO {code}.")
+    problem = ("ambiguous", "Nothing was decided. Reply with nothing but YES or NO, and the code that I sent for it.")
     return Attempt(request.id, "unclear", by, source=text.sid, problem=problem)
 
 

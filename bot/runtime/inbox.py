@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from bot.core.agent import Agent
-from bot.core.decide import Attempt, judge
+from bot.core.decide import Attempt, as_typed, judge
 from bot.core.editing import Field, arguments_from, arguments_with, fields_of
 from bot.core.events import (
     Cancelled,
@@ -38,6 +38,9 @@ from bot.core.values import Arguments, Conversation, PostId, RequestId, ThreadId
 MAX_MESSAGE_CHARACTERS = 40_000
 MAX_LOG_LENGTH = 5_000
 """Events after which a thread takes no more messages: what comes from outside is bounded."""
+MAX_REFUSED_LENGTH = 2_500
+"""Events after which a thread takes no more attempts that do not count: they are recorded with what was turned away at
+the door, so that nobody can fill a thread by pressing buttons."""
 
 RESEND_AFTER = timedelta(minutes=5)
 """A phone that is off, or a carrier that is overloaded, is left alone for a while."""
@@ -182,10 +185,11 @@ class Inbox:
     ) -> tuple[Log, DecisionMade | DecisionRefused | None]:
         """Judge and record a decision; the compare-and-set is the append itself (AP2).
 
-        `once`: as `deliveries`, but used up only by a decision that counts. The event is None for a duplicate. Raises
-        UnknownThread, StoreUnavailable.
+        `once`: as `deliveries`, but used up only by a decision that counts. The event is None for a duplicate; one that
+        the log has not (`Log.has`) was recorded elsewhere, so the thread tells nobody. Raises UnknownThread,
+        StoreUnavailable.
         """
-        log = await self.log(thread_id)
+        log, attempt = await self.log(thread_id), as_typed(attempt)
         while True:
             event = self.would_be(log, attempt)
             # That a request is settled stays true whatever else arrives. Anything else is judged anew: by now it may be
@@ -197,13 +201,19 @@ class Inbox:
                 (event,),
                 deliveries=(*deliveries, *once) if counts else deliveries,
                 expect=None if stays else len(log),
-                max_length=None if counts else MAX_LOG_LENGTH,
+                max_length=None if counts else MAX_REFUSED_LENGTH,
             )
             if appended.outcome == "duplicate":
                 return await self._store.refresh(log), None
+            if appended.outcome == "full" and not counts:
+                await self._refused_elsewhere(event)
             if appended.outcome in {"appended", "full"}:
                 return await self._store.refresh(log), event
             log = await self._store.refresh(log)
+
+    async def _refused_elsewhere(self, event: DecisionRefused) -> None:
+        why = f"an attempt at the request {event.request_id}, whose thread takes no more of them"
+        await self.refuse(event.by.address, event.rule, why, source=event.source)
 
     def editable(self, log: Log, request_id: RequestId) -> tuple[Field, ...]:
         """What can be changed in the call that a request is about; empty: nothing."""

@@ -22,8 +22,13 @@ from bot.runtime.links import Links
 from bot.runtime.routing import Routing, channel_of
 
 MAX_PAUSE_SECONDS = 300.0
-MAX_ATTEMPTS = 300
-"""With pauses of up to five minutes, about a day of trying."""
+LONG_PAUSE_SECONDS = 900.0
+"""From the 25th attempt on, which is about two hours after the first one. Each attempt leaves two events in the log."""
+MAX_ATTEMPTS = 115
+"""About a day of trying."""
+HOPELESS_PAUSE_SECONDS = 6 * 3600.0
+"""Where nothing gets through to somebody at all, this is how often it is looked whether that has changed."""
+_MANY_ATTEMPTS = 24
 _ELSEWHERE_SECONDS = 1.0
 
 
@@ -91,13 +96,15 @@ class Outbox:
             )
         if delivered.conversation:
             await self._store.bind(delivered.conversation, log.thread_id)
+        to = "" if channel.is_shared(outgoing.conversation) and not outgoing.private else outgoing.to
         return PostSent(
             at=self._clock.now(),
             post_id=post.id,
             ref=delivered.ref,
             face=face,
             conversation=None if outgoing.private else delivered.conversation,
-            to="" if channel.is_shared(outgoing.conversation) and not outgoing.private else outgoing.to,
+            to=to,
+            person=self._routing.person_at(to) if to else "",
             tracked=delivered.tracked,
         )
 
@@ -168,8 +175,11 @@ class Outbox:
         now = self._clock.now()
         retry_at = None
         if _is_needed(log, post) or (error.retry_seconds is not None and post.attempts < MAX_ATTEMPTS):
-            backoff = min(2.0 ** min(post.attempts, 20), MAX_PAUSE_SECONDS)
+            longest = LONG_PAUSE_SECONDS if post.attempts >= _MANY_ATTEMPTS else MAX_PAUSE_SECONDS
+            backoff = min(2.0 ** min(post.attempts, 20), longest)
             wanted = MAX_PAUSE_SECONDS if error.retry_seconds is None else error.retry_seconds
+            if unreachable and post.lost:
+                wanted = HOPELESS_PAUSE_SECONDS
             retry_at = now + timedelta(seconds=max(wanted, backoff))
         text = cut(redact(error.error), 300)
         return PostFailed(

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import phonenumbers
 import structlog
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 from pydantic_core import ErrorDetails
 
 from bot.core.people import ADDRESS_KEYS, People, Strangers, address_of, people_from, quiet_hours_from
@@ -82,6 +82,7 @@ class _Entry(BaseModel):
     slack: Annotated[list[Annotated[str, AfterValidator(_slack_id)]], BeforeValidator(_one_is_a_list)] = []
     mail: Annotated[list[Annotated[str, AfterValidator(_mail_address)]], BeforeValidator(_one_is_a_list)] = []
     phone: Annotated[list[Annotated[str, AfterValidator(_phone_number)]], BeforeValidator(_one_is_a_list)] = []
+    external: StrictBool = False
     timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     quiet_hours: Annotated[str, AfterValidator(_hours)] | None = None
 
@@ -239,6 +240,8 @@ def _line_of_a_person(error: ErrorDetails, place: list[str]) -> str:
             why = f"a person is a table with {', '.join(_Entry.model_fields)}"
         case "list_type":
             why = 'write a list of texts, such as ["engineer"]'
+        case "bool_type":
+            why = "write external = true or external = false"
         case "string_type":
             why = "write a text, in quotation marks"
         case "string_too_short" | "string_too_long":

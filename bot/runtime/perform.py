@@ -171,7 +171,7 @@ class Perform:
 
     async def _prepare(self, call: Call, log: Log) -> e.Event:
         tool = self.agent_of(log).tool(call.tool)
-        ids = log.state.steered_by or ((log.state.requester.id,) if log.state.requester else ())
+        ids = log.state.shaped_by or ((log.state.requester.id,) if log.state.requester else ())
         context = PrepareContext(log.thread_id, tuple(self._requester(one) for one in ids))
         if tool is None:
             return self._failed(call, ToolError(f"There is no tool called {call.tool!r}."), 0.0)

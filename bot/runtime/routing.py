@@ -15,6 +15,9 @@ from bot.core.protocols import Channel
 from bot.core.state import RequestState, ThreadState
 from bot.core.values import ApprovalRule, Conversation, EscalationStep
 
+MOST_COPIES = 500
+"""Of a request, at once. Whoever is left out may decide all the same; a role that more people hold is a mistake."""
+
 
 class Addresses(Protocol):
     """Which addresses are of no use: opted out, bounced."""
@@ -108,9 +111,9 @@ class Routing:
             if not address or place is None:
                 continue
             seen = channel_of(address) == place.channel and self.is_shared(place) and not aside
-            if address != state.owner and not seen:
+            if not seen and (aside or address != state.owner):
                 copies.append(address)
-        return Asked(tuple(deciders), tuple(copies))
+        return Asked(tuple(deciders), tuple(copies[:MOST_COPIES]))
 
     async def way_to(self, address: Address) -> Address:
         """This address, or another one of the same person where nothing gets through to it; empty: there is none.

@@ -15,7 +15,10 @@ BEARER = HTTPBearer(auto_error=False, description="A key made with `bot api-key 
 
 
 class Callers:
-    """Knows callers by their keys. A key that is named like a person's id acts as that person."""
+    """Knows callers by their keys. A key named `@` and a person's id acts as that person; any other is a service.
+
+    Which of the two it is, its name says and no other file: a person who leaves takes their key's rights along (AP7).
+    """
 
     def __init__(self, hashes: Mapping[str, str], people: Callable[[], People]) -> None:
         self._hashes = dict(hashes)
@@ -28,14 +31,19 @@ class Callers:
         if name is None:
             message = "Send a key as `Authorization: Bearer KEY`; `bot api-key NAME` makes one for API_KEYS."
             raise HTTPException(401, message, headers={"WWW-Authenticate": "Bearer"})
-        person = self._people().get(name)
+        address = f"api:{name.removeprefix('@')}"
+        if not name.startswith("@"):
+            return Actor(kind="service", id=address, name=name, address=address, authenticated_by="api-key")
+        person = self._people().get(name.removeprefix("@"))
+        if person is None:
+            raise HTTPException(
+                401, f"The people file has no {name.removeprefix('@')}, whose key this is.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )  # fmt: skip
         return Actor(
-            kind="person" if person else "service",
-            id=person.id if person else f"api:{name}",
-            name=person.name if person else name,
-            address=f"api:{name}",
-            authenticated_by="api-key",
-        )
+            kind="person", id=person.id, name=person.name, address=address, authenticated_by="api-key",
+            external=person.external,
+        )  # fmt: skip
 
     def _name_of(self, key: str) -> str | None:
         digest = hashlib.sha256(key.encode()).hexdigest()

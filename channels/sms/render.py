@@ -75,7 +75,7 @@ def _approval(view: CardView, outgoing: Outgoing, code: str) -> str:
     facts = (f"{one_line(fact.label)}: {one_line(fact.value)}" for fact in view.facts)
     risk = "High risk" if view.risk == "high" else ""
     talk = cut_to(one_line(view.context), _MAX_TALK) if view.context.strip() else ""
-    details = [one_line(view.status), risk, talk, *map(one_line, view.warnings), *facts]
+    details = [one_line(view.status), risk, *map(one_line, view.warnings), *facts, talk]  # talk gives way (AP14)
     asked = f"Asked by {cut_to(one_line(view.asked_by), _MAX_NAME)}." if view.asked_by.strip() else ""
     return _fill(
         f"{'Reminder. ' if view.reminder else ''}Approve? {one_line(view.title)}", details, _lines(asked, ending)

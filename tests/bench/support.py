@@ -276,7 +276,7 @@ def bench_settings(redis_url: str, data_dir: Path, sample: Sample, slack: Simula
         "slack_signing_secret": slack.tokens.signing_secret,
         "slack_api_url": slack.api_url,
         "secret_key": "a secret of the tests",
-        "api_keys": f"ci:{hashed(API_KEY)},lena:{hashed(LENA_KEY)}",
+        "api_keys": f"ci:{hashed(API_KEY)},@lena:{hashed(LENA_KEY)}",
         "people_file": PEOPLE,
         "deploy_repo": str(sample.repository),
         "deploy_file": sample.deploy_file,

@@ -23,7 +23,7 @@ from requesting import (
     refusals,
     requests,
 )  # fmt: skip
-from support import LENA_KEY, Bench, bench, rewrite
+from support import API_KEY, LENA_KEY, Bench, bench, hashed, rewrite
 from support import PEOPLE as SAMPLE_PEOPLE
 
 from bot.core.events import DecisionMade, Event, RequestExpired
@@ -213,18 +213,16 @@ async def test_a_link_is_worth_the_vote_of_whom_it_was_sent_to(redis_url: str, t
         assert len(found.releases()) == 2
 
 
-async def test_a_key_with_the_name_of_a_person_is_theirs(redis_url: str, tmp_path: Path) -> None:
-    """AP7: what the key asked for before it was a person's, that person does not approve with it."""
-    people = tmp_path / "people.toml"
-    people.write_text(SAMPLE_PEOPLE.read_text().replace("[people.lena]", "[people.lvogt]"))
-    async with bench(redis_url, tmp_path, people_file=people) as found:
-        key = {"Authorization": f"Bearer {LENA_KEY}"}
-        launched = await found.http.post("/api/threads", headers=key, json={"message": DEPLOY})
+async def test_what_a_key_with_the_name_of_a_person_asked_for_is_theirs(redis_url: str, tmp_path: Path) -> None:
+    """AP7: the service `lena` is most likely Lena's, so she does not approve what it asked for."""
+    keys = f"lena:{hashed(API_KEY)},@lena:{hashed(LENA_KEY)}"
+    async with bench(redis_url, tmp_path, api_keys=keys) as found:
+        service, lena = ({"Authorization": f"Bearer {key}"} for key in (API_KEY, LENA_KEY))
+        launched = await found.http.post("/api/threads", headers=service, json={"message": DEPLOY})
         log = await found.until(lambda log: log.state.pending)
         assert log.state.pending[0].request.requesters == ("api:lena",)
-        rewrite(people, SAMPLE_PEOPLE.read_text())
         where = f"/api/threads/{launched.json()['id']}/requests/{log.state.pending[0].request.id}/response"
-        refused = await found.http.post(where, headers=key, json={"decision": "approve"})
+        refused = await found.http.post(where, headers=lena, json={"decision": "approve"})
         assert refused.status_code == 403
         assert "somebody else has to approve it" in refused.json()["error"]
         assert len(found.releases()) == 1

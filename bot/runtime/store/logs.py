@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from bot.core.events import Event, event_from_json, event_to_json
+from bot.core.events import Event, event_from_json, stored_form
 from bot.core.log import Log
 from bot.core.protocols import Appended, Clock, Lease, LeaseLost, Stale, ThreadSummary
 from bot.core.schedule import timers_of
@@ -91,11 +91,11 @@ class RedisLogs:
             *(thread_id, expect, fence, known, ms(self._clock.now())),
             *(keys.THREAD_LIFE_SECONDS, keys.SEEN_LIFE_SECONDS, max_length),
             len(events),
-            *(event_to_json(event) for event in events),
+            *(stored_form(event) for event in events),
             len(timers),
         ]
         for timer in timers:
-            arguments += [timer.name, ms(timer.at), event_to_json(timer.event)]
+            arguments += [timer.name, ms(timer.at), stored_form(timer.event)]
         seen = [keys.seen(thread_id, delivery) for delivery in deliveries]
         outcome, length, tail = await self._connection.run("append", thread_id, arguments, seen)
         return outcome.decode(), int(length), tail

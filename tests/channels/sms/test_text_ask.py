@@ -9,6 +9,7 @@ import pytest
 from requesting import code_in, is_sent, made, refusals, requests
 from support import PHONES, Bench, bench
 
+from bot.core.events import event_to_json
 from bot.core.log import Log
 from bot.testing import wait_until
 
@@ -83,9 +84,10 @@ async def test_no_question_is_asked_where_none_is(phones: Bench, said: str) -> N
     lena, _ = await asked(phones)
     await phones.twilio.text(LENA, said.format(lena))
     told = (await phones.sms("lena", 2))[-1].body
-    assert told == f"Nothing was decided. Reply with exactly YES {lena} or NO {lena}."
+    assert told == "Nothing was decided. Reply with nothing but YES or NO, and the code that I sent for it."
     log = await waiting(phones)
     assert (made(log), refusals(log)) == ([], [("lena", "ambiguous")])
+    assert not any(lena in event_to_json(event) for event in log.events)  # which every key of the API may read
     await phones.twilio.text(LENA, f"YES {lena}")
     assert made(await phones.over()) == [("lena", "approve")]
 

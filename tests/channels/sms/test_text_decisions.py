@@ -138,7 +138,7 @@ async def test_a_yes_with_more_behind_it_decides_nothing_and_gets_one_clear_text
         await phones.twilio.text(LENA, said)
         told = await phones.sms("lena", before + 1)
         assert [text.body for text in told[before:]] == [
-            f"Nothing was decided. Reply with exactly YES {lena} or NO {lena}."
+            "Nothing was decided. Reply with nothing but YES or NO, and the code that I sent for it."
         ]
     log = await phones.until(lambda log: log.state.pending)
     assert (made(log), rules(log)) == ([], ["ambiguous"] * 3)
