@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -81,6 +82,9 @@ def show(  # noqa: PLR0917 an argument for each option
         typer.echo(problem, err=True)
     if rows := search.rows:
         show_records(rows)
+        if search.left_out:
+            older = f"{plural(search.left_out, 'older record')} left out; --limit shows more."
+            console.print(older, style="dim", soft_wrap=True)
         return
     console.print(search.nothing, markup=False, soft_wrap=True)
     if thread and not thread_ids.can_be_meant(thread):
@@ -127,8 +131,9 @@ def verify_trail(
     context: typer.Context,
     file: File = None,
     head: Annotated[
-        str, typer.Option(help="The hash that an export printed (or that whole line): finds an end that was cut off.")
-    ] = "",
+        str | None,
+        typer.Option(help="The hash that an export printed (or that whole line): finds an end that was cut off."),
+    ] = None,
     against_redis: Annotated[
         bool, typer.Option(help="Also compare with the threads that Redis still has.", show_default=True)
     ] = True,
@@ -140,12 +145,12 @@ def verify_trail(
     comparing: what is said of threads that Redis still has, and which of them are left out, but not that the file ends
     early.
     """
-    path, head = _path(file), head.strip().removeprefix("head ").strip()  # as an export prints it
+    path, told = _path(file), _head(head)
 
     async def check(board: Board) -> Verified:
         settings, logs = board.settings, RedisAudit(board.store.connection)
         marks = Fingerprints.of(settings.signing_key)
-        return await verify(path, head=head, logs=logs, fingerprints=marks, now=board.clock.now())
+        return await verify(path, head=told, logs=logs, fingerprints=marks, now=board.clock.now())
 
     try:
         if not path.is_file():
@@ -153,7 +158,7 @@ def verify_trail(
         if against_redis:
             done = _with_board(context, check)
         else:
-            alone = verify(path, head=head, logs=None, fingerprints=Fingerprints(b""), now=datetime.now(UTC))
+            alone = verify(path, head=told, logs=None, fingerprints=Fingerprints(b""), now=datetime.now(UTC))
             done = asyncio.run(alone)
     except OSError as error:
         _fail(f"{path} cannot be read ({error.strerror or type(error).__name__}).")
@@ -166,9 +171,22 @@ def verify_trail(
         raise typer.Exit(1)
 
 
+def _head(typed: str | None) -> str:
+    """The hash that was typed; empty where no --head was. One that is none checks nothing, so it is a mistake."""
+    if typed is None:
+        return ""
+    told = typed.strip().removeprefix("head ").strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", told):
+        what = "is no hash; it has 64 of 0-9 and a-f, as `bot audit export` prints it."
+        typer.echo(f"--head: {typed[:80]!r} {what}", err=True)
+        raise typer.Exit(2)
+    return told
+
+
 def _summary(done: Verified, *, against_redis: bool) -> str:
     verdict = f"{plural(len(done.problems), 'problem')} found" if done.problems else "the chain holds"
-    lines = [f"{plural(done.tail.number, 'record')}: {verdict}.", f"head {done.tail.hash}"]
+    lines = [f"{plural(done.records, 'record')}: {verdict}."]
+    lines += [] if done.problems else [f"head {done.tail.hash}"]
     if against_redis:
         lines.append(f"Compared with Redis: {done.compared}; Redis has forgotten: {done.forgotten} (90 days).")
     if done.other_key:

@@ -39,7 +39,7 @@ class Person:
 
     def names(self, person_id: str, name: str) -> bool:
         """Whether this id or this whole name was typed."""
-        return bool(self.typed) and (person_id == self.typed or name.casefold() == self.typed.casefold())
+        return bool(self.typed) and self.typed.casefold() in {person_id.casefold(), name.casefold()}
 
     def has(self, address: str) -> bool:
         """Whether this address was typed, or what tells it from others of its channel."""
@@ -60,6 +60,8 @@ class Search:
     person: Person | None = None
     since: datetime | None = None
     decisions: bool = False
+    left_out: int = 0
+    """Records that would fit, and are older than those that are kept."""
     _newest: list[tuple[datetime, ThreadId, int, dict[str, Any]]] = field(
         default_factory=list[tuple[datetime, ThreadId, int, dict[str, Any]]]
     )
@@ -84,6 +86,7 @@ class Search:
             heapq.heappush(self._newest, (found.after, thread_id, found.seq, entry))
             if len(self._newest) > self.limit:
                 heapq.heappop(self._newest)
+                self.left_out += 1
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from bot.cli.entries import BY_THE_DEPLOY_FILE, never_reached, stay_approved, un
 from bot.core.agent import Agent
 from bot.core.people import People, Person
 from bot.core.policies import Policies, Policy
-from bot.core.values import ApprovalRule, Ruling, may_run, needs_approval
+from bot.core.values import ApprovalRule, EscalationStep, Ruling, may_run, needs_approval
 from bot.core.wording import plural
 from bot.runtime.policy_file import arguments_by_tool, names_as_typed
 from bot.settings import Settings
@@ -99,7 +99,7 @@ def _of_a_ruling(what: str, people: People, ruling: Ruling, notes: tuple[str, ..
         return Decided(what, f"refused: {ruling.why}" if ruling.verdict == "refuse" else "runs unasked", notes=notes)
     able = people.deciders(rule.roles, rule.persons)
     names = ", ".join(person.name for person in able) or "nobody"
-    how = "; ".join([f"{rule.risk} risk", f"{plural(rule.approvals, 'approval')} of: {names}", *_terms(rule)])
+    how = "; ".join([f"{rule.risk} risk", f"{plural(rule.approvals, 'approval')} of: {names}", *_terms(rule, people)])
     wrong = "" if len(able) >= rule.approvals else f"it takes {plural(rule.approvals, 'approval')}; who may: {names}"
     return Decided(what, how, wrong, (*notes, *_four_eyes(rule, able), *_alone(rule)))
 
@@ -115,7 +115,8 @@ def _of_an_entry(what: str, people: People, policies: Policies, entry: Policy, n
     if able:
         others = "" if entry.says("roles") else ", and whoever the tool itself names"
         parts.append(f"decided by: {', '.join(person.name for person in able)}{others}")
-    terms = _terms(rule.model_copy(update={} if entry.says("reminders") else {"reminders": ()}))
+    terms = _terms(rule.model_copy(update={} if entry.says("reminders") else {"reminders": ()}), people)
+    parts += ["no four eyes: who asks may approve"] if entry.says("four_eyes") and not rule.four_eyes else []
     parts += [term for term in terms if entry.says("life") or not term.startswith("waits")]
     how = "; ".join(parts) or "all stays as the tool has it"
     if not entry.says("roles"):  # the tool's roles come on top
@@ -150,13 +151,19 @@ def _names_that_have_others(entry: Policy, typed: Mapping[str, Mapping[str, str]
             )
 
 
-def _terms(rule: ApprovalRule) -> list[str]:
+def _terms(rule: ApprovalRule, people: People) -> list[str]:
     terms = ["four eyes"] if rule.four_eyes else []
     terms += [f"over {', '.join(rule.channels)}"] if rule.channels else []
     terms.append(f"waits {_life(rule.life_seconds)}" if rule.life_seconds else "waits for ever")
     terms += [f"reminded at {', '.join(f'{one:.0%}' for one in rule.reminders)}"] if rule.reminders else []
-    terms += [f"{step.name} asked at {step.after:.0%}" for step in rule.escalation]
+    terms += [_step(step, people) for step in rule.escalation]
     return [*terms, "in quiet hours too"] if rule.wakes else terms
+
+
+def _step(step: EscalationStep, people: People) -> str:
+    names = ", ".join(person.name for person in people.deciders(step.roles, step.persons)) or "nobody"
+    ways = f" by {', '.join(step.channels)}" if step.channels else ""
+    return f"at {step.after:.0%} {names} asked too{ways}"
 
 
 def _life(seconds: int) -> str:

@@ -102,11 +102,11 @@ def fitted(lines: Iterable[str], limit: int) -> str:
 # --- help, whoami
 
 _I_AM = "I am Switchboard. I hand what you ask to an agent, and what matters waits until the right person approves it."
-_REPLY = "Decide by replying to the mail that asks you: APPROVE or DENY, alone in the first line. Or on its page."
+_REPLY = "Decide by replying to the mail that asks you: APPROVE, DENY or ASK and a question. Or on its page."
 _BY_CHANNEL = {
     "slack": (
         "Mention me in a channel, or write me a direct message; in a thread of mine no mention is needed.",
-        "Decide with the buttons on a card. A message in the thread never approves anything.",
+        "Decide with the buttons on a card, ask first, or change it. A message in the thread never approves anything.",
     ),
     "email": ("Write me a mail that says what you want, and reply to go on.", _REPLY),
 }

@@ -139,7 +139,7 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
     if not (people.roles_of(by) & one.roles or by.id in one.persons):
         held, wanted = sorted(people.roles_of(by)), " or ".join(sorted(one.roles)) or "nobody has"
         mine = f"yours: {', '.join(held)}" if held else "you have none"
-        may = "approve this, only take it back" if by.id in request.requesters else "decide this"
+        may = "approve this, only take it back by denying it" if by.id in request.requesters else "decide this"
         return "role", f"You cannot {may}: it takes the role {wanted} ({mine}). {_who_may(one, people)}"
     if attempt.verdict not in {"approve", "edit"}:
         return None
@@ -147,7 +147,7 @@ def _authority(one: RequestState, attempt: Attempt, people: People) -> tuple[str
         return channel_problem
     if by.external or _is_external(by, people):
         return "external", f"Members of another organisation cannot approve. {_who_may(one, people)}"
-    if request.rule.four_eyes and (barred := _four_eyes(one, by, people)):
+    if request.rule.four_eyes and (barred := _four_eyes(one, by, people, changes=attempt.verdict == "edit")):
         return barred
     return None if attempt.verdict == "edit" else _quorum(one, by, people)  # votes begin anew with a changed call
 
@@ -195,11 +195,12 @@ def _addresses(by: Actor, people: People) -> tuple[Address, ...]:
     return person.addresses if person else ()
 
 
-def _four_eyes(one: RequestState, by: Actor, people: People) -> tuple[str, str] | None:
+def _four_eyes(one: RequestState, by: Actor, people: People, *, changes: bool) -> tuple[str, str] | None:
     request = one.request
     if {by.id, f"api:{by.id}"} & set(request.requesters):  # a key that was theirs by its name is theirs
+        verb = "change or approve" if changes else "approve"
         part = "asked for this" if by.id == request.requesters[0] else "had a say in this thread"
-        return "four_eyes", f"You {part}, so somebody else has to approve it. {_who_may(one, people)}"
+        return "four_eyes", f"You {part}, so somebody else has to {verb} it. {_who_may(one, people)}"
     if not request.requesters or not all(_is_known(one, people) for one in request.requesters):
         return "four_eyes", "I do not know who asked for this, so nobody can approve it. Please ask again yourself."
     return None
@@ -213,6 +214,8 @@ def _who_may(one: RequestState, people: People) -> str:
     rule = one.request.rule
     barred: Iterable[str] = one.request.requesters if rule and rule.four_eyes else ()
     able = [person.name for person in people.deciders(one.roles, one.persons, barred=barred)]
-    return (
-        f"{' or '.join(able)} can." if able else "Nobody in the people file can at the moment; tell whoever keeps it."
-    )
+    if able:
+        return f"{' or '.join(able)} can."
+    if people.deciders(one.roles, one.persons):
+        return "Everybody who may has asked for it, changed it or had a say: deny it, and ask again in a new thread."
+    return "Nobody in the people file can at the moment; tell whoever keeps it."

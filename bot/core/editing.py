@@ -18,6 +18,17 @@ MAX_TYPED = 3_000
 """Characters of one argument, as a person types it."""
 
 
+class NothingChanged(ValueError):  # noqa: N818 an answer, not a mistake
+    """What was typed is what was proposed."""
+
+
+def why_not(error: ValueError) -> str:
+    """What a person is told whose change cannot be made."""
+    if isinstance(error, NothingChanged):
+        return "You changed nothing, so the request is as it was."
+    return f"That cannot be run: {error}. The request is as it was."
+
+
 @dataclass(frozen=True)
 class Field:
     """One argument of a call, as text."""
@@ -47,7 +58,8 @@ def arguments_from(proposed: Arguments, typed: Mapping[str, str], schema: type[B
         if info is None:
             raise ValueError(f"there is no argument called {readable(name)[:60]}")
         # Forms change line breaks and the blanks at the ends; what was left as it was offered stays as it was.
-        if _plain(text) != _plain(_shown(_proposed(proposed, name, info))):
+        offered = _plain(_shown(_proposed(proposed, name, info)))
+        if _plain(text) not in {offered, readable(offered)}:
             wanted[name] = _read(_plain(text)[:MAX_TYPED], info)
     return _checked(wanted, proposed, schema)
 
@@ -62,7 +74,7 @@ def arguments_with(proposed: Arguments, changes: Arguments, schema: type[BaseMod
 
 def _checked(wanted: Arguments, proposed: Arguments, schema: type[BaseModel]) -> Arguments:
     if wanted == dict(proposed):
-        raise ValueError("nothing was changed")
+        raise NothingChanged("nothing was changed")
     try:
         schema.model_validate(wanted)
         json.dumps(wanted, allow_nan=False, ensure_ascii=False, default=str).encode()

@@ -38,6 +38,7 @@ class RequestDraft:
     requesters: tuple[str, ...] = ()
     life_seconds: int | None = 24 * 3600
     proposed: Arguments | None = None
+    changed_to: Arguments | None = None
     edited_by: str = ""
     steps_due: int = 0
 

@@ -214,6 +214,7 @@ def _ruled(state: ThreadState, call: Call) -> x.Effect:
             life_seconds=ruling.rule.life_seconds,
             context=call.talk,
             proposed=call.proposed,
+            changed_to=None if call.proposed is None else call.arguments,
             edited_by=call.edited_by,
             steps_due=len(call.escalated) if ruling.rule.escalation[: len(call.escalated)] == call.escalated else 0,
         )

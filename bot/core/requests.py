@@ -28,6 +28,7 @@ from bot.core.values import Artifact, CallId
 from bot.core.wording import NO_WORDS, cut, is_bare_decision, normalise, one_line
 
 _BEFORE = "Before it was changed:"
+_NOT_RUNNABLE = " changed it to what cannot be run:"
 
 
 def open_question(state: ThreadState) -> RequestState | None:
@@ -132,10 +133,9 @@ def change_stands(state: ThreadState) -> ThreadState:
 
 
 def _of_before(talk: str) -> str:
-    """What was said of other arguments does not vouch for these."""
-    return "\n".join(
-        line if line.startswith(_BEFORE) else f"{_BEFORE} {line}" for line in talk.splitlines() if line.strip()
-    )
+    """What was said of other arguments does not vouch for these; that others could not be run is of no matter now."""
+    lines = (line for line in talk.splitlines() if line.strip() and _NOT_RUNNABLE not in line)
+    return "\n".join(line if line.startswith(_BEFORE) else f"{_BEFORE} {line}" for line in lines)
 
 
 def change_undone(state: ThreadState, call: Call, before: Unchanged, why: str) -> ThreadState:
@@ -144,7 +144,7 @@ def change_undone(state: ThreadState, call: Call, before: Unchanged, why: str) -
     Whoever tried has shaped nothing of it; what the agent chooses next they have.
     """
     who = call.edited_by.split(" and ")[-1]
-    line = f"{who} changed it to what cannot be run: {cut(one_line(why), 300)} So it is as it was before."
+    line = f"{who}{_NOT_RUNNABLE} {cut(one_line(why), 300)} So it is as it was before."
     again = replace(
         before.call, phase="chosen", prepared=None, request_id=None, talk=f"{before.call.talk}\n{line}".strip()
     )

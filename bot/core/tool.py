@@ -20,6 +20,7 @@ Recovery = Literal["rerun", "attach", "ask"]
 was started, or ask a person what became of it."""
 
 A = TypeVar("A", bound=BaseModel)
+_LONGEST_FACT = 1_000
 _OF_A_WRITING_TOOL = ApprovalRule(roles=("approver",), four_eyes=True)
 """Where the tool has no rule of its own."""
 
@@ -145,7 +146,11 @@ AnyTool = Tool[Any]
 
 def plain_preview(tool: str, arguments: dict[str, Any]) -> Preview:
     """A preview from nothing but the tool's name and its exact arguments (AP14)."""
+    texts = {key: str(value) for key, value in arguments.items()}
     facts = tuple(
-        Fact(label=cut(key, 75), value=cut(str(value), 1900) or "(empty)") for key, value in arguments.items()
+        Fact(label=cut(key, 75), value=cut(text, _LONGEST_FACT, note="… [all of it below]") or "(empty)")
+        for key, text in texts.items()
     )
-    return Preview(title=cut(tool.replace("_", " "), 150), facts=facts)
+    # Whoever approves can read all of what they approve: what a fact cannot hold stands whole below (AP14).
+    long = (f"{key}:\n{text}" for key, text in texts.items() if len(text) > _LONGEST_FACT)
+    return Preview(title=cut(tool.replace("_", " "), 150), facts=facts, details="\n\n".join(long))

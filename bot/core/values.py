@@ -167,11 +167,13 @@ class Request(Frozen):
     copies: tuple[Address, ...] = ()
     """The deciders' addresses that the conversation does not reach: each gets a copy of its own."""
     asked_by: str = ""
-    """Their names, for people to read."""
+    """The name of whoever asked first, and of those who had a say since; for people to read."""
     requesters: tuple[str, ...] = ()
     """Ids of the actors who asked for this run or steered it before the request was made."""
     proposed: Arguments | None = None
     """What the model had proposed, where a person changed it (AP13)."""
+    changed_to: Arguments | None = None
+    """What a person made of it."""
     edited_by: str = ""
     """The names of whoever changed it."""
     steps_due: int = 0

@@ -7,8 +7,8 @@ from typing import Literal
 
 from bot.core.people import Actor, Address
 from bot.core.state import Activity, ActivityCard, Post, Reminder, RequestCard, RequestState, Say, ThreadState, Whisper
-from bot.core.values import AnswerFormat, Artifact, Fact, Request, RequestId, Risk
-from bot.core.wording import cut, one_line, plural
+from bot.core.values import AnswerFormat, Artifact, Fact, Preview, Request, RequestId, Risk
+from bot.core.wording import cut, one_line, plural, sentence, visible
 
 Mood = Literal["open", "good", "bad", "quiet", "busy"]
 
@@ -98,14 +98,14 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
     own = request.kind == "approval" and not copy
     activity = state.activities.get(request.call_id or "") if own else None
     status, mood = _request_status(one, activity)
-    preview = request.preview
+    preview = _shown(request.preview)
     return CardView(
         kind=request.kind,
         title=preview.title if preview else request.prompt,
         request_id=request.id,
         open=one.status == "pending",
         context=request.context,
-        facts=(*_changes(state, request), *(preview.facts if preview else ())),
+        facts=(*map(_fact, _changes(request)), *(preview.facts if preview else ())),
         warnings=(*_short_of_people(one), *(preview.warnings if preview else ())),
         details=preview.details if preview else "",
         format=request.format,
@@ -123,6 +123,20 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
     )
 
 
+def _shown(preview: Preview | None) -> Preview | None:
+    """With marks for what nobody would see of it (AP14)."""
+    return preview and Preview(
+        title=cut(visible(preview.title), 150),
+        facts=tuple(map(_fact, preview.facts)),
+        warnings=tuple(map(visible, preview.warnings)),
+        details=visible(preview.details),
+    )
+
+
+def _fact(fact: Fact) -> Fact:
+    return Fact(label=cut(visible(fact.label), 75), value=cut(visible(fact.value), 1_900))
+
+
 def _short_of_people(one: RequestState) -> tuple[str, ...]:
     """That there are not people enough to approve, as far as is known: nobody should wait for it in silence."""
     rule = one.request.rule
@@ -137,12 +151,11 @@ def _short_of_people(one: RequestState) -> tuple[str, ...]:
     return (f"It takes {plural(rule.approvals, 'approval')}, and {names}{later}.",)
 
 
-def _changes(state: ThreadState, request: Request) -> tuple[Fact, ...]:
+def _changes(request: Request) -> tuple[Fact, ...]:
     """What a person made different from what the model had proposed (AP13)."""
-    call = state.call
-    if request.proposed is None or call is None or call.id != request.call_id:
+    if request.proposed is None or request.changed_to is None:
         return ()
-    before, now = request.proposed, call.arguments
+    before, now = request.proposed, request.changed_to
     return tuple(
         Fact(
             label=cut(f"Changed by {request.edited_by}", 75),
@@ -186,7 +199,7 @@ def _request_status(one: RequestState, activity: Activity | None) -> tuple[str, 
             reason = f": “{said}”" if said else ""
             return f"{'Withdrawn' if by else 'Cancelled'}{by}{reason}.{not_run}", "quiet"
         case "superseded":
-            return f"Withdrawn: {said or 'the plan changed'}.{not_run}", "quiet"
+            return f"Withdrawn: {sentence(said or 'the plan changed')}{not_run}", "quiet"
 
 
 def _activity_status(activity: Activity) -> tuple[str, Mood]:

@@ -42,6 +42,9 @@ YES_WORDS = APPROVE_WORDS | CASUAL_APPROVE_WORDS
 NO_WORDS = DENY_WORDS | CASUAL_DENY_WORDS
 
 
+_JOINERS = "\u200c\u200d"
+
+
 def normalise(text: str) -> str:
     """NFKC, casefolded, edge punctuation and doubled spaces gone: the form in which lines are compared.
 
@@ -68,6 +71,22 @@ def readable(text: str) -> str:
     return "".join(one for one in text if one in "\n\t" or unicodedata.category(one) not in {"Cc", "Cf", "Cs", "Co"})
 
 
+def visible(text: str) -> str:
+    """With a mark, such as `⟨U+202E⟩`, for what nobody sees and that changes what is read: controls, direction marks.
+
+    To drop it would show less than what runs (AP14). A joiner within writing that is not ASCII belongs to it.
+    """
+    text = text.replace("\r\n", "\n")
+    return "".join(f"⟨U+{ord(one):04X}⟩" if _hides(text, at, one) else one for at, one in enumerate(text))
+
+
+def _hides(text: str, at: int, one: str) -> bool:
+    if one in "\n\t" or unicodedata.category(one) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}:
+        return False
+    beside = (text[at - 1 : at], text[at + 1 : at + 2])
+    return not (one in _JOINERS and all(letter > "\x7f" and not letter.isspace() for letter in beside))
+
+
 def cut(text: str, limit: int, *, note: str = "… [cut]") -> str:
     """At most `limit` characters; what is cut is seen to be cut."""
     if len(text) <= limit:
@@ -75,6 +94,11 @@ def cut(text: str, limit: int, *, note: str = "… [cut]") -> str:
     if limit <= len(note):
         return text[:limit]
     return text[: limit - len(note)] + note
+
+
+def sentence(text: str) -> str:
+    """With a full stop, unless it ends in a mark of its own."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def plural(count: int, noun: str) -> str:

@@ -38,8 +38,10 @@ _MAX_REFUSALS = MAX_LOG_LENGTH // 10
 """Refusals in a thread after which it takes none more of mail that anybody can send, with any sender."""
 _NO_ANSWER = "I found no answer in your mail. Please write it above the quoted text."
 _EXACTLY = (
-    "Please reply with exactly APPROVE or DENY as the first line; what you add goes below it. Nothing was decided."
+    "Please reply with exactly APPROVE or DENY as the first line, or with ASK and your question below it. "
+    "What else you add goes below the first line. Nothing was decided."
 )
+_FORWARDED = "A mail that is passed on decides nothing. Please reply to the mail that I sent you. Nothing was decided."
 _NOT_TO_US = (
     "Your mail was not addressed to the reply address of this request, so it decides nothing. "
     "Please reply to this mail."
@@ -167,12 +169,14 @@ def _meant(mail: Mail, one: RequestState) -> tuple[Verdict, str, _Problem | None
     if one.request.kind == "question":
         text = _answer(mail, one)
         return "answer", text, None if text else ("ambiguous", _NO_ANSWER)
-    verdict = None if mail.forwarded else mail.decision.verdict
+    if mail.forwarded:  # EM13
+        return "unclear", "", ("forwarded", _FORWARDED)
+    verdict = mail.decision.verdict
     if verdict:
         # Words reach the model only of who is proven to have written them; a mere no may come from less (EM19).
         worded = verdict == "deny" and mail.authentication == "pass"
         return verdict, mail.decision.comment if worded else "", None
-    asks = None if mail.forwarded else read_question(mail.reply)
+    asks = read_question(mail.reply)
     return ("ask", asks, None) if asks else ("unclear", "", ("ambiguous", _EXACTLY))
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from bot.core.commands import read_command
 from bot.core.decide import Attempt, Verdict
+from bot.core.editing import why_not
 from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.hearing import is_heard
 from bot.core.log import Log
@@ -191,7 +192,7 @@ class SlackDesk:
         except UnknownThread:
             return attempt
         except ValueError as error:
-            why = f"That cannot be run: {error}. The request is as it was."
+            why = why_not(error)
             return replace(attempt, problem=("arguments", why))
         return replace(attempt, arguments=arguments)
 

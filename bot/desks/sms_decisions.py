@@ -102,8 +102,10 @@ class SmsDecisions:
         locked = await self._store.rates.recent(f"codes:{by.address}", _HOUR) >= _WRONG_CODES
         why = "locked after wrong codes" if locked else "wrong code"
         await self._inbox.refuse(by.address, "SM5", why, source=text.sid)
-        tail = " That was one too many: I take nothing from this number for an hour." if locked else ""
-        self._tell(text.number, f"I do not know this code. Nothing was decided.{tail}")
+        tail = "A code counts only from the number that it was sent to; `pending` lists yours."
+        if locked:
+            tail = "That was one too many: for an hour no code approves anything from this number. A NO still counts."
+        self._tell(text.number, f"I do not know this code. Nothing was decided. {tail}")
         return "refused"
 
     async def _listed(self, text: SmsText, by: Actor, pending: list[_Asked]) -> Decided:
@@ -111,10 +113,18 @@ class SmsDecisions:
         # Two machines that answer each other would go on for ever, and each answer is paid for.
         if await self._store.rates.add(f"told:{by.address}", _HOUR) > _ANSWERS_AN_HOUR:
             return "refused"
-        lines = [f"{_title(one.request)}: {_how(one)}" for one in pending[:5]]
+        lines = [f"{_title(one.request)}: {self._how(one, by)}" for one in pending[:5]]
         more = f"\nand {len(pending) - 5} more." if len(pending) > 5 else ""  # noqa: PLR2004
         self._tell(text.number, "Nothing was decided. Please reply with the code:\n" + "\n".join(lines) + more)
         return "listed"
+
+    def _how(self, one: _Asked, by: Actor) -> str:
+        request = one.request.request
+        if request.kind == "question":
+            return f"{one.code} and your answer"
+        approving = self._inbox.would_be(one.log, Attempt(request.id, "approve", by))
+        may = isinstance(approving, DecisionMade) or by.id not in request.requesters
+        return f"YES {one.code} or NO {one.code}" if may else f"NO {one.code} takes it back; others approve it"
 
     async def _tried(self, code: str, by: Actor) -> int:
         """How many codes were tried from this number within the hour; the same one again is no further guess."""
@@ -162,9 +172,3 @@ def _meant(text: SmsText, intent: Intent, by: Actor, one: RequestState) -> Attem
 
 def _title(one: RequestState) -> str:
     return cut(one.request.preview.title if one.request.preview else one.request.prompt, 80)
-
-
-def _how(one: _Asked) -> str:
-    if one.request.request.kind == "approval":
-        return f"YES {one.code} or NO {one.code}"
-    return f"{one.code} and your answer"

@@ -39,6 +39,8 @@ class Verified:
     problems: list[str] = field(default_factory=list[str])
     """Each begins with its place: a line of the file, its end, or a thread."""
     tail: Tail = field(default_factory=Tail)
+    records: int = 0
+    """In the file, as far as they can be believed."""
     compared: int = 0
     """Records that were held against their logs."""
     forgotten: int = 0
@@ -65,6 +67,8 @@ async def verify(path: Path, *, head: str, logs: Logs | None, fingerprints: Fing
             for thread_id in kept.threads():
                 await redis.compare(thread_id, kept.of(thread_id), done)
             await redis.look_for_more(kept, done)
+    if not done.records and not done.problems and done.not_exported:
+        done.problems.append("end: the file is empty, and Redis has records: it was emptied, or never exported to")
     return done
 
 
@@ -94,6 +98,7 @@ def _read(lines: Iterator[Line], kept: Spool, done: Verified, head: str) -> _Rea
         record = line.record
         if record is None:
             continue
+        done.records += 1
         read.has_head = read.has_head or record["hash"] == head
         read.newest = max(read.newest, _time(record["at"]) or read.newest)
         if record.get("format") != FORMAT:

@@ -217,7 +217,8 @@ class Perform:
     async def _request(self, draft: x.RequestDraft, log: Log, at: datetime) -> Request:
         barred = draft.requesters if draft.rule and draft.rule.four_eyes else ()
         asked = await self._routing.ask(log.state, draft.rule, barred)
-        asked_by = ", ".join(self._requester(one).name for one in draft.requesters)
+        first, *others = [self._requester(one).name for one in draft.requesters] or [""]
+        asked_by = f"{first} ({', '.join(others)} had a say)" if others else first
         return _request(draft, asked, asked_by, at)
 
     async def _finished(self, call: Call, result: ToolResult, seconds: float) -> e.ToolFinished:
@@ -284,6 +285,7 @@ def _request(draft: x.RequestDraft, asked: Asked, asked_by: str, at: datetime) -
         asked_by=asked_by,
         requesters=draft.requesters,
         proposed=draft.proposed,
+        changed_to=draft.changed_to,
         edited_by=draft.edited_by,
         steps_due=draft.steps_due,
         expires_at=expires_at,

@@ -13,6 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from bot.core.agent import Agent
 from bot.core.decide import Attempt
+from bot.core.editing import why_not
 from bot.core.events import DecisionRefused, event_to_json
 from bot.core.log import Log
 from bot.core.people import Actor
@@ -192,7 +193,7 @@ def _attempt(desk: ApiDesk, log: Log, request_id: RequestId, by: Actor, body: Re
             try:
                 changed = desk.inbox.changed(log, request_id, body.arguments)
             except ValueError as error:
-                why = f"That cannot be run: {error}. The request is as it was."
+                why = why_not(error)
                 return Attempt(request_id, "edit", by, problem=("arguments", why))
             return Attempt(request_id, "edit", by, arguments=changed)
         case "approve" | "deny":

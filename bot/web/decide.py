@@ -186,7 +186,7 @@ def _attempt(inbox: Inbox, there: _Visit, body: bytes) -> Attempt:
         return there.failed("unclear", "incomplete", str(error))
     request, text = there.one.request, form.get("text", "").strip()
     if request.kind == "question":
-        answer = match_choice(text[:_MAX_ANSWER], request.choices) if request.choices else text[:_MAX_ANSWER]
+        answer = _chosen(form, text, request.choices) if request.choices else text[:_MAX_ANSWER]
         if not answer:
             return there.failed("answer", "incomplete", "please choose or write an answer first")
         return there.attempt("answer", answer)
@@ -208,6 +208,14 @@ def _attempt(inbox: Inbox, there: _Visit, body: bytes) -> Attempt:
             return replace(there.attempt("edit"), arguments=arguments)
         case _:
             return there.failed("unclear", "incomplete", "please press one of the buttons")
+
+
+def _chosen(form: dict[str, str], text: str, choices: tuple[str, ...]) -> str | None:
+    """The choice whose button was pressed, by its place; or that somebody wrote."""
+    place = form.get("choice", "")
+    if place.isascii() and place.isdigit() and len(place) < len("1000") and int(place) < len(choices):
+        return choices[int(place)]
+    return match_choice(text[:_MAX_ANSWER], choices)
 
 
 def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int = 200) -> Response:

@@ -228,7 +228,7 @@ def _how(view: CardView, outgoing: Outgoing, *, may_decide: bool) -> list[Part]:
 
 
 def _how_to_approve(outgoing: Outgoing) -> list[Part]:
-    how = "Reply with APPROVE or DENY as the first line (lines below it are recorded as your reason)."
+    how = "Reply with APPROVE or DENY as the first line (below DENY a reason, which the agent reads)."
     ask = "Or ask first: write ASK as the first line, and your question below it."
     return [HowTo(how), Small(ask), *_page("Review and decide", outgoing.decide_url)]
 

@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from bot.core.people import Actor
 from bot.core.protocols import Outgoing
 from bot.core.views import CardView, Mood, SayView, View, WhisperView
-from bot.core.wording import cut
+from bot.core.wording import cut, one_line
 from channels.slack.blocks import Block, context_line, mrkdwn, plain, section
 from channels.slack.mrkdwn import clean, cut_escaped, escape, from_markdown, split
 
@@ -150,14 +150,21 @@ def _card(view: CardView, full_text_url: str, artifact_url: str) -> SlackPost:
 
 
 def _facts(view: CardView, room: _Room) -> list[Block]:
+    """Label beside value. A value is plain: nothing in it is marked up, or lost as mark-up, or poses as a label."""
     facts = room.first(view.facts, 30)
     each = max(200, min(1_900, 4_000 // max(1, len(facts))))
     fields = [
-        mrkdwn(f"*{cut_escaped(escape(fact.label), 90)}*\n{value}")
+        field
         for fact in facts
-        if (value := room.fit(escape(fact.value) or "–", each))
+        if (value := room.fit(_continued(clean(fact.value)) or "–", each))
+        for field in (mrkdwn(f"*{cut_escaped(escape(fact.label), 90)}*"), plain(value))
     ]
     return [{"type": "section", "fields": fields[at : at + 10]} for at in range(0, len(fields), 10)]
+
+
+def _continued(value: str) -> str:
+    """A value of several lines: each but the first is seen to go on with it."""
+    return "\n│ ".join(value.split("\n"))
 
 
 def _standing(view: CardView, artifact_url: str) -> list[Block]:
@@ -219,7 +226,7 @@ def _actions(view: CardView) -> list[Block]:
 
 
 def _confirm(view: CardView) -> Block:
-    facts = "\n".join(f"{fact.label}: {fact.value}" for fact in view.facts[:3])
+    facts = "\n".join(f"{one_line(fact.label)}: {one_line(fact.value)}" for fact in view.facts[:3])
     return {
         "title": plain(cut(clean(view.title), 100)),
         "text": plain(cut(clean(facts) or "This cannot be undone here.", 300)),

@@ -96,11 +96,11 @@ def code_in(body: str) -> str:
     return body.split("YES ")[1][:6]
 
 
-def audited(log: Log) -> list[Entry]:
-    """What the audit trail has of attempts that did not count."""
+def audited(log: Log, what: str = "refused") -> list[Entry]:
+    """What the audit trail has of attempts that did not count, or of something else."""
     lines = (event_to_json(event).encode() for event in log.events)
     entries = (one.entry for one in entries_of(log.thread_id, lines, Fingerprints(b"a key of the tests")))
-    return [entry for entry in entries if entry.get("what") == "refused"]
+    return [entry for entry in entries if entry.get("what") == what]
 
 
 class Directed(ScriptedModel):

@@ -426,6 +426,15 @@ def test_an_inserted_record_is_found(data: st.DataObject, length: int) -> None:
     assert problems([*lines[:place], made_up, *lines[place:]])[0][0] in {place + 1, place + 2}
 
 
+def test_garbage_hides_no_more_records_than_it_has_lines() -> None:
+    """AP16: one line that is none stands for one record; that more are gone behind it is said."""
+    lines = trail(8)
+    assert [line for line, _ in problems([*lines[:2], b"?", *lines[3:]])] == [3]
+    found = problems([*lines[:2], b"?", *lines[6:]])
+    assert found == [(3, "this is not a record"), (4, "records 3 to 6 are missing before record 7")]
+    assert [line for line, _ in problems([*lines[:4], b"?", lines[1], *lines[5:]])] == [5, 6]
+
+
 def test_a_rewritten_trail_has_another_head() -> None:
     """What the chain alone cannot find: every hash made anew. The last hash, kept elsewhere, tells."""
     lines = trail(4)

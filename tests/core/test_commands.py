@@ -238,6 +238,21 @@ def test_who_may_look_and_who_may_cancel() -> None:
     assert not may_cancel(decided, OMAR, PEOPLE)
 
 
+def test_whoever_was_brought_in_may_look() -> None:
+    """AP11: a step that was taken asks Gil too, so he may be told how it stands."""
+    step = e.RequestEscalated(at=at(30), request_id=REQUEST_ID, step=0, deciders=(GIL,))
+    assert may_see(asked().plus([step]), GIL)
+
+
+def test_whoever_a_rule_names_may_cancel_what_waits_for_them() -> None:
+    """AP10: named persons decide whatever roles they hold, and so may end what waits for them; others may not."""
+    named = PEOPLE.get("lena")
+    assert named
+    people = People((*(one for one in PEOPLE if one is not named), named.model_copy(update={"roles": ()})))
+    log = asked(rule=RULE.model_copy(update={"roles": (), "persons": ("lena",)}))
+    assert [may_cancel(log, one, people) for one in (LENA, OMAR)] == [True, False]
+
+
 @pytest.mark.parametrize("policy", ["nothing", "ask", "launch"])
 def test_a_stranger_is_heard_as_the_policy_says_and_only_in_their_own_threads(policy: str) -> None:
     """AP8: in a thread of somebody else their words would shape what is done there."""

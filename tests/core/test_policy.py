@@ -9,7 +9,9 @@ from logs import (
     AGENT,
     ANA,
     LENA,
+    OMAR,
     REQUEST_ID,
+    RULE,
     T0,
     asks_approval,
     at,
@@ -31,7 +33,9 @@ from bot.core.digest import digest_of
 from bot.core.events import Event
 from bot.core.log import Log
 from bot.core.policy import next_delivery, next_effect, next_step
-from bot.core.values import must_not_run
+from bot.core.schedule import timers_of
+from bot.core.state import Reminder, RequestCard
+from bot.core.values import ApprovalRule, EscalationStep, must_not_run, needs_approval
 
 
 def test_a_message_that_the_model_has_not_seen_is_shown_to_it() -> None:
@@ -405,3 +409,140 @@ def test_having_had_a_say_lasts_as_long_as_the_model_remembers_it() -> None:
         launched(), said("use her branch", LENA), e.RunFinished(at=T0, message="ok"), said("go ahead, as she says")
     ).state
     assert state.steered_by == ("lena", "ana")
+
+
+def test_a_question_before_the_steps_are_taken_again_does_not_forget_them() -> None:
+    """AP11: asked about twice, the second time at once; who was brought in before the first one still is."""
+    steps = (EscalationStep(after=0.5, roles=("oncall",)),)
+    rule = RULE.model_copy(update={"escalation": steps})
+    again = request(3, rule=rule).model_copy(update={"steps_due": 1})
+    state = log(*WAITING[:-1], e.RequestOpened(at=T0, request=again), decided("ask", text="Sure?")).state
+    assert state.call
+    assert state.call.escalated == steps
+
+
+def test_whoever_answers_with_a_button_has_shaped_what_comes_next() -> None:
+    """AP7: an answer that is clicked goes to the model as one that is written does, and so does its author."""
+    question = request(3).model_copy(update={"kind": "question", "purpose": "model", "rule": None})
+    asked = log(
+        launched(), said(), chose("request_human_input", 2, question="?"), e.RequestOpened(at=T0, request=question)
+    )
+    assert asked.plus((decided("answer", text="v1.4.0"),)).state.steered_by == ("ana", "lena")
+
+
+CHANGED = decided("edit").model_copy(update={"arguments": {"what": "worse"}})
+UNDONE = e.CallRefused(at=T0, call_id=call(3), why="No.")
+
+
+def test_what_was_said_while_a_change_was_looked_at_is_not_undone_with_it() -> None:
+    """AP7: Lena's change cannot be; Omar spoke meanwhile, so what waits again has been shaped by him, not by her."""
+    assert waiting(CHANGED, UNDONE).state.steered_by == ("ana",)
+    spoken = waiting(CHANGED, said("the older one, please", OMAR), chose("wait", 7, reason="."), UNDONE)
+    assert spoken.state.call
+    assert spoken.state.steered_by == ("ana", "omar")
+
+
+def test_whoever_tried_to_change_a_call_has_shaped_what_is_chosen_instead() -> None:
+    """AP7: the model reads what they wanted; the call as it was is not theirs, another one is."""
+    again = waiting(CHANGED, UNDONE, prepared(3, asks_approval(), writes=True), opened(3))
+    assert again.state.steered_by == ("ana",)
+    other = again.plus((said("and?"), chose("write", 10, what="worse")))
+    assert other.state.steered_by == ("ana", "lena")
+
+
+def in_doubt(*more: Event) -> Log:
+    """A thread whose call was approved, began to run, and was cut off."""
+    began = e.ToolStarted(at=T0, call_id=call(3), place="here")
+    return waiting(decided("approve"), began, e.ToolInDoubt(at=T0, call_id=call(3), why="the worker died"), *more)
+
+
+def test_only_who_could_approve_a_call_says_what_became_of_it() -> None:
+    """AP7, AP10: the question has the roles of the approval; four eyes do not matter, and it never runs out."""
+    ask = next_step(in_doubt().state, AGENT)
+    assert isinstance(ask, x.OpenRequest)
+    rule = ask.draft.rule
+    assert rule
+    assert (rule.roles, rule.four_eyes, rule.life_seconds) == (RULE.roles, False, None)
+
+
+def test_who_writes_while_a_call_is_in_doubt_has_shaped_what_comes_next() -> None:
+    """AP7: the model reads it as soon as somebody has said what became of the call."""
+    assert in_doubt(said("roll it back, then", LENA)).state.steered_by == ("ana", "lena")
+
+
+def test_steps_that_were_taken_count_for_the_same_escalation_only() -> None:
+    """AP10, AP11: asked about, it comes under another rule; whom its first step names is not asked before its time."""
+    night, board = (EscalationStep(after=0.5, roles=(role,)) for role in ("oncall", "board"))
+    taken = e.RequestEscalated(at=T0, request_id=REQUEST_ID, step=0)
+    before = (*WAITING[:-1], opened(3, rule=RULE.model_copy(update={"escalation": (night,)})), taken)
+    for step, due in ((night, 1), (board, 0)):
+        rule = RULE.model_copy(update={"escalation": (step,)})
+        again = log(*before, decided("ask", text="Sure?"), chose("answer_approver", 7, answer="Yes."))
+        draft = next_step(again.plus((prepared(3, needs_approval(rule), writes=True),)).state, AGENT)
+        assert isinstance(draft, x.OpenRequest)
+        assert draft.draft.steps_due == due
+
+
+def test_a_report_about_a_text_that_was_sent_anew_since_changes_nothing() -> None:
+    """SM11: of the first one it is told twice that it did not arrive; the second one is on its way."""
+    post = f"{call(5)}"
+    asked = waiting().plus((e.PostSent(at=T0, post_id=post, ref="SM1", face="pending", tracked=True),))
+    failed = e.PostReported(at=T0, post_id=post, ref="SM1", outcome="undeliverable", detail="30005")
+    anew = asked.plus((failed, e.PostSent(at=T0, post_id=post, ref="SM2", face="pending", tracked=True)))
+    assert next_delivery(anew.plus((failed,)).state) is None
+
+
+def test_a_rule_that_says_nothing_of_time_gives_an_hour_and_two_reminders() -> None:
+    """AP4, AP11: an hour, reminders at 50 % and 90 % of it; no more than seven days can be asked for."""
+    rule = ApprovalRule(roles=("approver",))
+    draft = next_step(log(*WAITING[:3], prepared(3, needs_approval(rule), writes=True)).state, AGENT)
+    assert isinstance(draft, x.OpenRequest)
+    assert draft.draft.life_seconds == 3600
+    timers = timers_of(opened(3, rule=rule))
+    assert [(one.event.type, one.at) for one in timers] == [
+        ("request_expired", at(60)), ("request_reminded", at(30)), ("request_reminded", at(54)),
+    ]  # fmt: skip
+    assert ApprovalRule(life_seconds=7 * 86_400).life_seconds == 604_800
+    with pytest.raises(ValueError, match="less than or equal to 604800"):
+        ApprovalRule(life_seconds=7 * 86_400 + 1)
+
+
+ENDS: dict[str, tuple[Event, ...]] = {
+    "approved": (decided("approve"),),
+    "denied": (decided("deny", text="no"),),
+    "expired": (e.RequestExpired(at=at(60), request_id=REQUEST_ID),),
+    "cancelled": (e.Cancelled(at=T0, by=ANA),),
+    "superseded": (said("something else", OMAR), chose("look", 6)),
+}
+LATER: tuple[Event, ...] = (
+    *(decided(verdict, OMAR, text="?") for verdict in ("approve", "deny", "edit", "ask", "answer")),
+    e.RequestExpired(at=at(60), request_id=REQUEST_ID),
+    e.RequestReminded(at=at(30), request_id=REQUEST_ID, share=0.5),
+    e.EscalationDue(at=at(30), request_id=REQUEST_ID, step=0),
+    e.RequestEscalated(at=at(30), request_id=REQUEST_ID, step=0, deciders=(OMAR,), copies=(OMAR.address,)),
+    e.Cancelled(at=at(61), by=OMAR),
+    e.RunFinished(at=at(61), message="done"),
+    said("ok", OMAR),
+)
+
+
+@pytest.mark.parametrize("later", LATER, ids=lambda one: f"{one.type}-{getattr(one, 'verdict', '')}")
+@pytest.mark.parametrize("status", ENDS)
+def test_a_final_state_is_final(status: str, later: Event) -> None:
+    """AP1, AP5: whatever comes then, the request stays as it ended, and nobody is asked any more."""
+    over = waiting(*ENDS[status])
+    ended = over.state.requests[REQUEST_ID]
+    assert ended.status == status
+    after = over.plus((later,)).state
+    assert after.requests[REQUEST_ID] == ended
+    asking = [post for post in after.posts.values() if isinstance(post.content, RequestCard | Reminder)]
+    assert {post.line for post in asking} <= {""}
+    assert not [post for post in asking if isinstance(post.content, Reminder)]
+
+
+def test_what_became_of_a_call_is_asked_even_after_its_run_was_cancelled() -> None:
+    """AP1: it may have changed something, so the question stays open, and its answer is heard."""
+    asked = request(3).model_copy(update={"kind": "question", "purpose": "in_doubt", "choices": (IT_RAN,)})
+    asked = asked.model_copy(update={"id": "q" * 32, "rule": None})
+    cancelled = in_doubt(e.RequestOpened(at=T0, request=asked), e.Cancelled(at=T0, by=ANA))
+    assert [one.request.id for one in cancelled.state.pending] == ["q" * 32]

@@ -139,6 +139,11 @@ async def test_a_code_of_another_number(crowd: Bench) -> None:
     (turned_away,) = await crowd.refused("sms")
     assert (turned_away.rule, turned_away.address) == ("SM5", "sms:+12025550102")
     assert code not in turned_away.model_dump_json()
+    log = await crowd.store.logs.load(f"refused-sms-{crowd.clock.now():%Y-%m-%d}")
+    (entry,) = audited(log, "turned_away")
+    assert (entry.get("rule"), entry.get("address")) == ("SM5", "sms:+12025550102")
+    assert entry.get("source")
+    assert code not in str(entry)
 
 
 async def test_a_reply_to_a_mail_that_was_passed_on(crowd: Bench) -> None:
@@ -152,6 +157,8 @@ async def test_a_reply_to_a_mail_that_was_passed_on(crowd: Bench) -> None:
     assert (entry.get("rule"), entry.get("address")) == ("token_owner", "email:lena@acme.example")
     assert str(entry.get("authenticated_by")).startswith("dmarc")
     assert mail.headers["Reply-To"].partition("+")[2].partition("@")[0] not in str(entry)
+    (answer,) = await crowd.mails("lena", 1)
+    assert "This request was sent to Omar Haddad, and only they can answer that mail." in answer.text
 
 
 async def test_every_way_to_decide_the_old_arguments_is_dead(redis_url: str, tmp_path: Path) -> None:
@@ -168,6 +175,8 @@ async def test_every_way_to_decide_the_old_arguments_is_dead(redis_url: str, tmp
         await found.slack.click("lena", card, "approve")
         assert ": Omar Haddad changed it" in await told(found, "lena")
         await found.twilio.text(NIA, f"YES {code_in(text.body)}")
+        await wait_until(lambda: any(one.body.startswith("This was withdrawn") for one in found.twilio.phone(NIA)))
+        assert [one.body for one in found.twilio.phone(NIA) if ": Omar Haddad changed it. That changed" in one.body]
         page = await found.http.post(nias, data={"verdict": "approve"})
         assert page.status_code == 409
         assert ": Omar Haddad changed it" in page.text

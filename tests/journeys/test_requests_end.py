@@ -8,7 +8,7 @@ from requesting import OMAR, PRODUCTION, is_sent, office, refusals, requests, wa
 from support import rewrite
 
 from bot.core.context import render_context
-from bot.core.events import CallPrepared, PostFailed, RequestOpened
+from bot.core.events import CallPrepared, CallRefused, PostFailed, RequestOpened
 from channels.slack.simulator import ServerError
 
 
@@ -109,6 +109,21 @@ async def test_what_fell_due_while_nothing_ran_is_told_as_it_ended(redis_url: st
         assert [one.status for one in log.state.requests.values()] == ["expired"]
         assert "Timed out: nobody decided" in found.mail.inbox(OMAR)[-1].text
         assert not [mail for mail in found.mail.inbox(OMAR)[before:] if mail.subject.startswith("Reminder")]
+
+
+async def test_what_was_approved_in_time_does_not_run_after_its_end(redis_url: str, tmp_path: Path) -> None:
+    """AP3, AP4: Lena approves while no worker runs; one comes back when the approval is over, and nothing runs."""
+    async with office(redis_url, tmp_path) as found:
+        asked, card = await waiting(found)
+        await found.stop_workers()
+        await found.slack.click("lena", card, "approve")
+        found.clock.advance(hours=1)
+        await found.start_worker()
+        log = await found.finished(asked)
+        (refused,) = [event for event in log.events if isinstance(event, CallRefused)]
+        assert refused.why == "The approval ran out before this could run. It was not run."
+        assert len(found.releases()) == 1
+        assert "It was not run" in found.slack.workspace.message(card.channel, card.ts).text
 
 
 async def test_whoever_could_not_be_told_is_told_later(redis_url: str, tmp_path: Path) -> None:

@@ -137,6 +137,19 @@ async def test_a_question_is_reminded_of_where_it_was_asked(redis_url: str, tmp_
         assert len(found.releases("staging")) == 3
 
 
+async def test_a_question_is_reminded_of_twice(redis_url: str, tmp_path: Path) -> None:
+    """AP11: it has no rule, so it is at 50 % and at 90 % of its day."""
+    async with office(redis_url, tmp_path) as found:
+        asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.4.0")
+        await found.card(asked, "answer:0")
+        await found.settled(asked, lambda log: log.state.pending and is_sent(log))
+        found.clock.advance(hours=12)
+        await reminded(found, asked, 1)
+        found.clock.advance(hours=9, minutes=36)
+        await reminded(found, asked, 2)
+        assert len(nudges(found, asked)) == 2
+
+
 async def test_nobody_is_reminded_of_what_is_decided(redis_url: str, tmp_path: Path) -> None:
     """AP11: neither reminder nor escalation nor expiry comes after the decision; the timers find nothing to do."""
     steps = 'escalation = "more"\n[escalations.more]\npersons = ["ana"]\nafter = "60%"\n'
@@ -147,8 +160,11 @@ async def test_nobody_is_reminded_of_what_is_decided(redis_url: str, tmp_path: P
         log = await found.finished(asked)
         sent = len(found.mail.inbox(OMAR)), len(await found.sms("nia", 2)), found.texts(asked)
         await found.stop_workers()
-        found.clock.advance(hours=2)
-        assert await found.board.worker().fire_timers() == 4
+        found.clock.advance(minutes=59)
+        assert await found.board.worker().fire_timers() == 3
+        assert len(await found.log_of(asked)) == len(log)
+        found.clock.advance(hours=1)
+        assert await found.board.worker().fire_timers() == 1
         assert len(await found.log_of(asked)) == len(log)
         assert (len(found.mail.inbox(OMAR)), len(await found.sms("nia", 2)), found.texts(asked)) == sent
 
@@ -219,6 +235,40 @@ async def test_a_step_asks_nobody_twice_and_nobody_who_has_voted(redis_url: str,
         await reminded(found, asked, 1)
         assert len(found.mail.inbox(OMAR)) == mails + 1
         assert len(await found.sms("nia", texts)) == texts
+
+
+async def test_a_step_over_another_channel_does_not_ask_who_has_voted(redis_url: str, tmp_path: Path) -> None:
+    """AP6, AP11: Lena has approved in Slack, so the step that asks all approvers by text leaves her phone alone."""
+    people = PEOPLE.replace('slack = "T0ACME/U0LENA"', 'slack = "T0ACME/U0LENA"\nphone = "+12025550102"')
+    policy = (
+        'approvals = 2\nlife = "1h"\nescalation = "more"\n'
+        '[escalations.more]\nroles = ["approver"]\nchannels = ["sms"]\nafter = "40%"\n'
+    )
+    async with office(redis_url, tmp_path, policy, people=people) as found:
+        asked, card = await waiting(found)
+        await found.slack.click("lena", card, "approve")
+        await found.settled(asked, lambda log: kinds(log, "decision_made") == 1 and is_sent(log))
+        found.clock.advance(minutes=24)
+        log = await found.settled(asked, lambda log: kinds(log, "request_escalated") == 1 and is_sent(log))
+        (pending,) = log.state.pending
+        assert not pending.joined
+        assert await found.sms("lena", 0) == []
+
+
+async def test_a_step_does_not_ask_whoever_asked_for_it(redis_url: str, tmp_path: Path) -> None:
+    """AP7, AP11: four eyes hold on production, so the step that names Ana too brings in Noor alone."""
+    people = (
+        PEOPLE.replace('slack = "T0ACME/U0ANA"', 'slack = "T0ACME/U0ANA"\nphone = "+12025550101"')
+        + '[people.noor]\nname = "Noor Aziz"\nphone = "+12025550102"\n'
+    )
+    policy = 'escalation = "more"\n[escalations.more]\npersons = ["ana", "noor"]\nchannels = ["sms"]\nafter = "40%"\n'
+    async with office(redis_url, tmp_path, policy, people=people) as found:
+        asked, _ = await waiting(found)
+        found.clock.advance(minutes=24)
+        log = await found.settled(asked, lambda log: kinds(log, "request_escalated") == 1 and is_sent(log))
+        (pending,) = log.state.pending
+        assert [one.id for one in pending.joined] == ["noor"]
+        assert await found.sms("ana", 0) == []
 
 
 async def test_a_tool_may_bring_its_own_reminders_and_escalation(redis_url: str, tmp_path: Path) -> None:
@@ -308,3 +358,63 @@ async def test_a_rule_that_wakes_people_does(redis_url: str, tmp_path: Path) -> 
         asked, _ = await waiting(found)
         assert len(await found.mails("omar", 1)) == 1
         assert kinds(await found.log_of(asked), "post_held") == 0
+
+
+NAP = PEOPLE.replace(
+    'mail = "omar@acme.example"',
+    'mail = "omar@acme.example"\ntimezone = "Europe/Berlin"\nquiet_hours = "10:20-10:40"',
+)
+"""Omar is asked before they begin, twenty minutes after the requests here are made: 09:20 to 09:40 UTC."""
+
+
+async def test_a_reminder_waits_for_the_end_of_quiet_hours_too(redis_url: str, tmp_path: Path) -> None:
+    """AP11: Omar was asked at 09:00 and is reminded at 09:40, not at 09:30."""
+    async with office(redis_url, tmp_path, people=NAP) as found:
+        asked, _ = await waiting(found)
+        assert len(await found.mails("omar", 1)) == 1
+        found.clock.advance(minutes=30)
+        await found.settled(asked, lambda log: kinds(log, "post_held") == 1 and nudges(found, asked))
+        assert len(found.mail.inbox(OMAR)) == 1
+        found.clock.advance(minutes=10)
+        assert (await found.mails("omar", 2))[-1].subject.startswith("Reminder: ")
+
+
+async def test_how_it_ended_is_told_in_quiet_hours_to_who_was_asked_before_them(redis_url: str, tmp_path: Path) -> None:
+    """AP11: the copy that Omar has already does not go on asking him."""
+    async with office(redis_url, tmp_path, people=NAP) as found:
+        asked, card = await waiting(found)
+        await found.mails("omar", 1)
+        found.clock.advance(minutes=25)
+        await found.slack.click("lena", card, "approve")
+        log = await found.finished(asked)
+        assert kinds(log, "post_held") == 0
+        assert "Approved by Lena Vogt" in found.mail.inbox(OMAR)[-1].text
+
+
+async def test_whoever_writes_in_their_quiet_hours_is_answered(redis_url: str, tmp_path: Path) -> None:
+    """AP11: quiet hours keep away what others want; Omar asks himself, and what he is asked back is not held."""
+    async with office(redis_url, tmp_path, people=QUIET) as found:
+        await found.mail.write(OMAR, BOT_ADDRESS, "deploy v1.4.0", "")
+        log = await found.until(lambda log: log.state.pending and is_sent(log))
+        assert kinds(log, "post_held") == 0
+        assert "Where should v1.4.0 go?" in found.mail.inbox(OMAR)[-1].text
+
+
+async def test_who_is_brought_in_is_told_aside_of_a_card_that_stood_there_before(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """AP11: Omar could see the card in the channel all the time, and is asked in a direct message of his own."""
+    people = PEOPLE.replace('mail = "omar@acme.example"', 'slack = "T0ACME/U0OMAR"')
+    async with office(redis_url, tmp_path, STEPS, people=people) as found:
+        asked, card = await waiting(found)
+        found.clock.advance(minutes=24)
+        await found.settled(asked, lambda log: kinds(log, "request_escalated") == 1 and is_sent(log))
+        found.clock.advance(minutes=24)
+        log = await found.settled(asked, lambda log: kinds(log, "request_escalated") == 2 and is_sent(log))
+        (pending,) = log.state.pending
+        assert "slack:T0ACME/U0OMAR" in pending.copies
+        workspace = found.slack.workspace
+        (own,) = [one for one in workspace.messages(workspace.channel("U0OMAR").id) if one.bot_id]
+        await found.slack.click("omar", own, "approve")
+        await found.finished(asked)
+        assert "Approved by Omar Haddad" in workspace.message(card.channel, card.ts).text

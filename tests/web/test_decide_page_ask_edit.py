@@ -297,3 +297,18 @@ async def test_only_who_could_approve_may_change_it(post: Bench) -> None:
     log = await waiting(post)
     assert refusals(log) == [("ana", "role")]
     assert len(post.releases("staging")) == 1
+
+
+async def test_who_may_not_change_it_is_told_that_first(post: Bench) -> None:
+    """AP7, AP16: Ana sends what no schema takes; on record is that she has no role, not what is wrong with it."""
+    await asked(post)
+    log = await waiting(post)
+    card = next(one for one in log.state.posts.values() if one.to == f"email:{ANA}")
+    asking = log.asking(card.id)
+    assert asking
+    binds = link_binds("ana", requests(log)[0].digest)
+    path = f"/decide/{post.board.tokens.make('decide', card.id, f'email:{ANA}', asking.at, binds=binds)}"
+    answer = await post.http.post(path, data=change(reference=""))
+    assert answer.status_code == 409
+    assert "it takes the role approver" in answer.text
+    assert refusals(await waiting(post)) == [("ana", "role")]

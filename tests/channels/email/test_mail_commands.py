@@ -103,6 +103,18 @@ async def test_status_below_a_mail_of_the_thread_and_elsewhere(post: Bench) -> N
     assert f"Your last threads: - {log.thread_id[:9]} “Release deploy v1.4.0 to production”" in listed
 
 
+async def test_status_below_somebody_else_s_mail_tells_nothing_of_their_thread(post: Bench) -> None:
+    """AP8: Omar has no part in what Ana asked, and was asked nothing; all he hears of is his own."""
+    await post.mail.write(ANA, BOT_ADDRESS, "What runs?", "what is on production?")
+    log = await post.over()
+    await handed_over(post)
+    await post.mail.write(OMAR, BOT_ADDRESS, "Re: What runs?", "status", in_reply_to=post.mail.inbox(ANA)[-1])
+    await handed_over(post)
+    (answer,) = post.mail.inbox(OMAR)
+    assert "You have no threads with me lately." in answer.text
+    assert log.thread_id[:9] not in answer.text
+
+
 async def test_cancel_below_a_mail_of_the_thread(post: Bench) -> None:
     """Whoever asked ends it; the thread itself says so, in one mail."""
     await asked(post)

@@ -14,16 +14,24 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio as redis_client
+from pydantic import BaseModel
 from support import PEOPLE, Bench, bench
 
-from bot.core.events import RequestOpened, ToolChosen
+from bot.core.events import CallRefused, RequestOpened, ToolChosen
 from bot.core.log import Log
+from bot.core.tool import Tool, ToolContext, ToolResult
 from bot.core.values import Request
 from bot.testing import wait_until
 from channels.slack.simulator import Message, User
 from channels.slack.simulator.delivery import signature
 
 DEPLOY = "@bot deploy v1.4.0 to production"
+
+
+class Announce(BaseModel):
+    """Announce something."""
+
+    text: str
 
 
 def eve_joins(on_bench: Bench) -> None:
@@ -293,6 +301,41 @@ async def test_a_stranger_who_may_ask_asks_and_never_decides(asking: Bench) -> N
     await asking.slack.say("eve", "#deploys", "@bot pending")
     assert (await whispered(asking, "eve", 5))[-1].text.startswith("Nothing waits for you, and")
     assert len(asking.releases()) == 1
+
+
+ANNOUNCES = """
+[[rule]]
+on = "message"
+call = "announce"
+arguments = { text = "hello" }
+[[rule]]
+on = "refused"
+call = "done_for_now"
+arguments = { message = "Not for you." }
+"""
+
+
+async def test_a_stranger_who_may_ask_gets_nobody_asked_to_let_a_tool_change_something(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """AP8: of a tool that says nothing itself about who may ask for it; no approver is troubled, and nothing runs."""
+    ran: list[str] = []
+
+    async def run(announce: Announce, context: ToolContext) -> ToolResult:
+        del context
+        ran.append(announce.text)
+        return ToolResult("announced")
+
+    tool = Tool("announce", Announce, run, writes=True, recovery="ask")
+    async with bench(redis_url, tmp_path, workers=0, people_file=people_file(tmp_path, "ask")) as found:
+        eve_joins(found)
+        found.board.agents["triage"] = replace(found.board.agents["triage"], tools=(tool,), script=ANNOUNCES)
+        await found.start_worker()
+        message = await found.slack.say("eve", "#deploys", "@bot announce hello")
+        log = await found.settled(message, lambda log: any(isinstance(one, CallRefused) for one in log.events))
+        (refused,) = [event for event in log.events if isinstance(event, CallRefused)]
+        assert refused.why == "slack:T0ACME/U0EVE is not in the people file, and may ask here but change nothing."
+        assert (log.state.requests, ran) == ({}, [])
 
 
 async def test_a_stranger_may_end_what_they_began(asking: Bench) -> None:

@@ -11,7 +11,7 @@ from support import Bench, bench
 
 from bot.core.events import DecisionMade, DecisionRefused
 from bot.testing import wait_until
-from channels.slack.simulator import Message
+from channels.slack.simulator import Message, User
 
 CITIES = ("Aachen", "Berlin", "Celle", "Dresden", "Erfurt", "Fulda", "Gera")
 SCRIPT = f"""
@@ -199,3 +199,20 @@ async def test_the_answer_to_a_question_decides_no_approval(on_bench: Bench) -> 
     approval = await on_bench.card(asked)
     assert "Deploy v1.4.0 to production" in approval.text
     assert len(on_bench.releases()) == 1
+
+
+async def test_a_stranger_s_click_answers_no_question(redis_url: str, tmp_path: Path) -> None:
+    """AP8: a question has no rule, yet an answer goes on with the run, so it takes somebody of the people file."""
+    async with asking(redis_url, tmp_path) as on_bench:
+        workspace = on_bench.slack.workspace
+        workspace.users["U0EVE"] = User(id="U0EVE", name="eve", real_name="Eve", team_id="T0ACME")
+        channel = workspace.channel("#deploys")
+        workspace.channels[channel.id] = replace(channel, members=(*channel.members, "U0EVE"))
+        asked = await on_bench.slack.say("ana", "#deploys", "@bot am I sure")
+        card = await question(on_bench, asked)
+        await on_bench.slack.click("eve", card, "answer:0")
+        await wait_until(lambda: on_bench.slack.ephemerals("eve"))
+        assert on_bench.slack.ephemerals("eve")[0].text.startswith("I do not know you (slack:T0ACME/U0EVE)")
+        log = await on_bench.log_of(asked)
+        assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["identity"]
+        assert log.state.pending

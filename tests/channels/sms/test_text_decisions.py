@@ -93,6 +93,30 @@ async def test_five_wrong_codes_in_an_hour_lock_a_number_for_an_hour(phones: Ben
     assert len(await phones.sms("lena", 6)) < 12
 
 
+async def test_a_number_that_is_locked_can_still_say_no(phones: Bench) -> None:
+    """SM5, AP4: a NO with its code fails safe, so no lock keeps it away."""
+    lena, _, _ = await asked(phones)
+    for n in range(5):
+        await phones.twilio.text(LENA, f"YES {(int(lena) + 1 + n) % 1_000_000:06d}")
+        await phones.sms("lena", 2 + n)
+    await phones.twilio.text(LENA, f"YES {lena}")
+    await phones.twilio.text(LENA, f"NO {lena}")
+    assert made(await phones.over()) == [("lena", "deny")]
+    assert len(phones.releases()) == 1
+
+
+async def test_a_bare_yes_is_no_answer_where_an_approval_waits_beside_a_question(phones: Bench) -> None:
+    """SM6, AP15: nobody can tell which of the two Lena meant, so both are listed with their codes."""
+    await asked(phones)
+    await phones.twilio.text(LENA, "deploy v1.4.0")
+    assert "Where should v1.4.0 go?" in (await phones.sms("lena", 2))[-1].body
+    await phones.twilio.text(LENA, "yes")
+    listed = (await phones.sms("lena", 3))[-1].body
+    assert listed.startswith("Nothing was decided. Please reply with the code:")
+    assert "Deploy v1.4.0 to production: YES " in listed
+    assert "Where should v1.4.0 go?" in listed
+
+
 @pytest.mark.parametrize("said", ["YES", "yes!", "ok", "👍", "no"])
 async def test_a_bare_yes_decides_nothing_and_is_told_the_code(phones: Bench, said: str) -> None:
     """SM4, SM6: an approval always needs its code, also where it is the only thing that waits."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from requesting import is_sent
 from support import PEOPLE, PHONES, Bench, bench
 
 from bot.core.events import DecisionMade, PostFailed, PostReported, PostSent
@@ -137,6 +138,7 @@ async def test_an_unreachable_phone_gets_the_text_once_more_and_only_once(phones
     assert (first.body, code_in(first.body)) == (second.body, code_in(second.body))
     log = await phones.until(lambda log: reports(log).count("retry") == 2)
     phones.clock.advance(minutes=10)
+    await phones.until(is_sent)
     assert len(await sent_to_lena(phones, 2)) == 2
     assert await phones.store.addresses.all_off() == {}
     assert phones.mail.inbox(LENA_MAIL) == []

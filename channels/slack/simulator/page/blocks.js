@@ -41,8 +41,10 @@ function unknown(block) {
   return h("p", { class: "quiet" }, `(${block.type} is not shown here)`);
 }
 
-// Bots write a field as "*Label*\nvalue". Shown as a pair, the label reads as one.
+// Bots write a field as "*Label*\nvalue", or the label and the value as two. The label reads as one.
 function field(text) {
+  const label = text.type === "mrkdwn" && text.text.match(/^\*([^*\n]+?):?\*$/);
+  if (label) return h("dt", {}, plain(label[1]));
   const parts = text.type === "mrkdwn" && text.text.match(/^\*([^*\n]+?):?\*:?\n([\s\S]+)$/);
   if (!parts) return h("div", {}, h("dd", {}, textOf(text)));
   return h("div", {}, h("dt", {}, plain(parts[1])), h("dd", {}, mrkdwn(parts[2], names)));
