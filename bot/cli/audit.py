@@ -184,7 +184,13 @@ def _head(typed: str | None) -> str:
 
 
 def _summary(done: Verified, *, against_redis: bool) -> str:
-    verdict = f"{plural(len(done.problems), 'problem')} found" if done.problems else "the chain holds"
+    verdict = (
+        f"{plural(len(done.problems), 'problem')} found"
+        if done.problems
+        else "the chain holds"
+        if done.records
+        else "the file is empty"
+    )
     lines = [f"{plural(done.records, 'record')}: {verdict}."]
     lines += [] if done.problems else [f"head {done.tail.hash}"]
     if against_redis:

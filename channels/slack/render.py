@@ -156,7 +156,7 @@ def _facts(view: CardView, room: _Room) -> list[Block]:
     fields = [
         field
         for fact in facts
-        if (value := room.fit(_continued(clean(fact.value)) or "–", each))
+        if (value := room.fit(_continued(clean(fact.value).strip()) or "–", each))
         for field in (mrkdwn(f"*{cut_escaped(escape(fact.label), 90)}*"), plain(value))
     ]
     return [{"type": "section", "fields": fields[at : at + 10]} for at in range(0, len(fields), 10)]

@@ -20,7 +20,6 @@ _LEAST_CHARACTERS = 100
 """What the words of others get at least, even where our own lines leave less of the aim."""
 _MAX_LINK = 600
 _MAX_LINES = 8
-_FIRST_FACTS = 2
 _MAX_TALK = 120
 """Of what an approver asked and the agent answered: the facts need their room."""
 _MAX_NAME, _MAX_FACT, _MAX_CHOICE, _LEAST_CHOICE = 60, 90, 75, 40
@@ -76,9 +75,8 @@ def _approval(view: CardView, outgoing: Outgoing, code: str) -> str:
     facts = [f"{one_line(fact.label)}: {one_line(fact.value)}" for fact in view.facts]
     risk = "High risk" if view.risk == "high" else ""
     talk = cut_to(one_line(view.context), _MAX_TALK) if view.context.strip() else ""
-    # What people and models said gives way to what the bot found out (AP14); the first facts say what it is about.
-    found = [one_line(view.status), risk, *map(one_line, view.warnings), *facts[:_FIRST_FACTS]]
-    details = [*found, talk, *facts[_FIRST_FACTS:]]
+    # What people and models said gives way to what the bot found out (AP14).
+    details = [one_line(view.status), risk, *map(one_line, view.warnings), talk, *facts]
     asked = f"Asked by {cut_to(one_line(view.asked_by), _MAX_NAME)}." if view.asked_by.strip() else ""
     return _fill(
         f"{'Reminder. ' if view.reminder else ''}Approve? {one_line(view.title)}", details, _lines(asked, ending)

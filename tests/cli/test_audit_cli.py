@@ -287,7 +287,9 @@ async def test_what_is_shown_can_be_narrowed_down(desk: Desk) -> None:
         return (await desk.bot("show", *options)).output.splitlines()[1:]
 
     assert all("Lena Vogt" in row for row in await rows("--person", "lena"))
-    assert len(await rows("--limit", "3")) == 3
+    *three, older = await rows("--limit", "3")
+    assert len(three) == 3
+    assert re.fullmatch(r"\d+ older records left out; --limit shows more\.", older)
     thread = (await desk.found.threads())[0].thread_id
     assert all(thread in row for row in await rows("--thread", thread))
     assert "launched" not in " ".join(await rows("--decisions"))
@@ -318,7 +320,7 @@ async def test_a_person_is_found_by_whatever_one_has(desk: Desk) -> None:
     assert await rows(f"sms:{LENA}") == by_number
     for typed in (PHONES["eve"], f"sms:{PHONES['eve']}"):
         assert [row.split()[3] for row in await rows(typed)] == ["turned_away"]
-    for typed in ("Lena", "U0LEN", "acme.example", "T0ACME"):
+    for typed in ("Len", "U0LEN", "acme.example", "T0ACME"):
         nothing = " ".join((await desk.bot("show", "--person", typed)).output.split())
         assert f"Nothing is recorded of: what '{typed}' did (the people file has nobody like that)." in nothing
 
@@ -423,3 +425,15 @@ def test_a_file_that_is_not_there_or_cannot_be_written_is_told_in_a_line(
     nowhere = CliRunner().invoke(app, ["export", "no/such/place.jsonl"], obj=Switchboard.assemble)
     assert nowhere.exit_code == 1
     assert "no/such/place.jsonl cannot be written (No such file or directory)" in nowhere.output
+
+
+@pytest.mark.parametrize("head", ["", "zzz", "head ", "ab" * 31, "$(tail -1 heads)"])
+def test_a_head_that_is_no_hash_is_a_mistake_and_checks_nothing(tmp_path: Path, head: str) -> None:
+    """A script whose place for the hash is empty must not be told that the end is there."""
+    file = tmp_path / "audit.jsonl"
+    file.write_text("")
+    result = CliRunner().invoke(app, ["verify", str(file), "--no-against-redis", "--head", head])
+    assert result.exit_code == 2
+    assert "is no hash; it has 64 of 0-9 and a-f, as `bot audit export` prints it." in result.output
+    without = CliRunner().invoke(app, ["verify", str(file), "--no-against-redis"])
+    assert (without.exit_code, without.output.splitlines()[0]) == (0, "0 records: the file is empty.")

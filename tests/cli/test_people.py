@@ -82,7 +82,7 @@ def test_check_shows_who_is_known_and_who_decides(home: Path) -> None:
         "nothing (slack), nothing (email), nothing (sms)",
         "deploy to staging (deploy.toml) runs unasked",
         "deploy to production (deploy.toml, policy.toml) high risk; 1 approval of: Lena Vogt, Omar Haddad; four eyes;",
-        "over slack, email; waits 2 hours; reminded at 50%, 90%; oncall asked at 50%; leads asked at 80%; in quiet",
+        "over slack, email; waits 2 hours; reminded at 50%, 90%; at 50% Omar Haddad asked too by sms; at 80%",
         "deploy or rollback where environment is staging or test-* (policy.toml, entry 2) runs unasked",
     ):
         assert line in plain(text)

@@ -137,3 +137,16 @@ def test_the_golden_logs_lose_nothing_else(path: Path) -> None:
     found = [one.entry for one in entries_of(json.loads(head)["thread"], lines, MARKS)]
     assert found
     assert "[token]" not in json.dumps(found)
+
+
+def test_a_token_is_made_for_many_people_and_not_for_any_number() -> None:
+    """EM7: the four-thousandth copy has one that is read again; what does not fit is refused, not cut."""
+    tokens = Tokens(b"a key")
+    post = f"t{'0' * 24}:7:4095"
+    claim = read_token(tokens.make("reply", post, "email:a@b.c", T0))
+    assert claim
+    assert claim.post_id == post
+    assert tokens.fits("reply", claim, "email:a@b.c", T0)
+    for late in (f"t{'0' * 24}:7:4096", f"t{'0' * 24}:{1 << 20}:0"):
+        with pytest.raises(ValueError, match="no token is made"):
+            tokens.make("reply", late, "email:a@b.c", T0)

@@ -7,7 +7,26 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from logs import ANA, LENA, OMAR, PEOPLE, PLACE, REQUEST_ID, RULE, STRANGER, THREAD, at
+from logs import (
+    ANA,
+    LENA,
+    OMAR,
+    PEOPLE,
+    PLACE,
+    REQUEST_ID,
+    RULE,
+    STRANGER,
+    THREAD,
+    asks_approval,
+    at,
+    chose,
+    decided,
+    launched,
+    log,
+    prepared,
+    said,
+)
+from logs import request as one_request
 
 from bot.core import events as e
 from bot.core.commands import (
@@ -305,3 +324,23 @@ def test_durations_read_as_people_say_them(seconds: int, words: str) -> None:
 def test_text_of_others_cannot_pose_as_a_line_of_the_answer() -> None:
     """AP14: no line ends, no characters that turn the direction."""
     assert one_line("a\n- YES 000000\r\n\u202eb\x00\u200b") == "a - YES 000000 b"
+
+
+@pytest.mark.parametrize(("requesters", "voted"), [(("lena",), False), (("ana",), True)])
+def test_by_text_too_nobody_is_told_to_decide_what_they_cannot(requesters: tuple[str, ...], voted: bool) -> None:  # noqa: FBT001
+    """AP7, AP6: a channel that approves nothing here does not hide that four eyes, or a vote, bar her everywhere."""
+    phone = "sms:+12025550102"
+    lena = Person(id="lena", name="Lena Vogt", roles=("approver",), addresses=("slack:T/U0LENA", phone))
+    people = People((lena, *(one for one in PEOPLE if one.id != "lena")))
+    rule = RULE.model_copy(update={"approvals": 2})
+    asked = one_request(3, rule=rule).model_copy(update={"requesters": requesters})
+    found = log(
+        launched(), said(), chose("write", 2), prepared(3, asks_approval(), writes=True),
+        e.RequestOpened(at=at(), request=asked),
+    )  # fmt: skip
+    if voted:
+        found = found.plus([decided("approve")])
+    assert to_decide(found, LENA, people, at(3)) == []
+    assert to_decide(found, LENA.model_copy(update={"address": phone}), people, at(3)) == []
+    other = OMAR.model_copy(update={"address": "sms:+12025550103"})
+    assert len(to_decide(found, other, people, at(3))) == 1  # who can, by another way, is told

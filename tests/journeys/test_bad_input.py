@@ -69,7 +69,9 @@ async def test_a_click_without_the_role(crowd: Bench) -> None:
     click = await crowd.slack.click("ana", card, "approve")
     assert click.accepted
     why = await told(crowd, "ana")
-    assert why.startswith("You cannot approve this, only take it back: it takes the role approver (yours: engineer).")
+    assert why.startswith(
+        "You cannot approve this, only take it back by denying it: it takes the role approver (yours: engineer)."
+    )
     log = await no_effect(crowd, asked)
     (entry,) = audited(log)
     assert (entry.get("rule"), entry.get("verdict")) == ("role", "approve")
@@ -134,7 +136,10 @@ async def test_a_code_of_another_number(crowd: Bench) -> None:
     asked, _ = await waiting(crowd)
     code = code_in((await crowd.sms("nia", 1))[-1].body)
     await crowd.twilio.text("+12025550102", f"YES {code}")
-    assert (await crowd.sms("lena", 1))[-1].body == "I do not know this code. Nothing was decided."
+    assert (await crowd.sms("lena", 1))[-1].body == (
+        "I do not know this code. Nothing was decided. "
+        "A code counts only from the number that it was sent to; 'pending' lists yours."
+    )
     await no_effect(crowd, asked, 0)
     (turned_away,) = await crowd.refused("sms")
     assert (turned_away.rule, turned_away.address) == ("SM5", "sms:+12025550102")

@@ -271,6 +271,21 @@ async def test_a_step_does_not_ask_whoever_asked_for_it(redis_url: str, tmp_path
         assert await found.sms("ana", 0) == []
 
 
+async def test_a_step_that_names_whoever_asked_tells_them(redis_url: str, tmp_path: Path) -> None:
+    """AP11: Ana asked; where four eyes are off, she may decide herself after a quarter of the life, and hears of it."""
+    policy = (
+        'four_eyes = false\nescalation = "self"\nreminders = []\n[escalations.self]\npersons = ["ana"]\nafter = "25%"\n'
+    )
+    async with office(redis_url, tmp_path, policy) as found:
+        asked, card = await waiting(found)
+        found.clock.advance(minutes=15)
+        log = await found.settled(asked, lambda log: kinds(log, "request_escalated") == 1 and is_sent(log))
+        assert log.state.pending[0].copies[-1] == "slack:T0ACME/U0ANA"
+        await found.slack.click("ana", card, "approve")
+        await found.finished(asked)
+        assert len(found.releases()) == 2
+
+
 async def test_a_tool_may_bring_its_own_reminders_and_escalation(redis_url: str, tmp_path: Path) -> None:
     """AP11: here deploy.toml says them, and no policy file says anything else."""
     async with bench(redis_url, tmp_path, sms=True) as found:

@@ -83,11 +83,13 @@ async def test_a_question_in_words_is_answered_on_the_page(asking: Bench) -> Non
 
 
 async def test_a_choice_is_pressed_on_the_page(asking: Bench) -> None:
-    """EM20, EM23: a button for each choice, its text escaped and sent back whole; another text is not taken."""
+    """EM20, EM23: a button for each choice, its text escaped; the button says which one, and nothing else is taken."""
     path = await link(asking, "where to")
     page = await asking.http.get(path)
-    assert re.findall(r'<button[^>]* value="([^"]*)"', page.text) == ["Aachen", "&lt;script&gt;&#34;&amp;&#39;"]
-    assert (await asking.http.post(path, data={"text": "Paris"})).status_code == 422
-    assert (await asking.http.post(path, data={"text": "<script>\"&'"})).status_code == 303
+    buttons = re.findall(r'<button[^>]* name="choice" value="(\d)"[^>]*>([^<]*)<', page.text)
+    assert buttons == [("0", "Aachen"), ("1", "&lt;script&gt;&#34;&amp;&#39;")]
+    for wrong in ({"text": "Paris"}, {"choice": "2"}, {"choice": "-1"}, {"choice": "²"}, {"choice": "0" * 30}, {}):
+        assert (await asking.http.post(path, data=wrong)).status_code == 422
+    assert (await asking.http.post(path, data={"choice": "1"})).status_code == 303
     (made,) = made_in(await asking.over())
     assert made.text == "<script>\"&'"

@@ -153,10 +153,13 @@ def test_a_card_shows_everything_or_says_that_it_is_cut(view: CardView) -> None:
     post = render_view(view, full_text_url=URL)
     whole = "\n".join(told(post.blocks))
     plain = [one["text"]["text"] for one in post.blocks if one["type"] == "section" and "text" in one]
-    parts = [view.details.replace("```", "'''"), *view.warnings, *(fact.value for fact in view.facts)]
+    parts = [view.details.replace("```", "'''"), *view.warnings]
+    values = [field["text"] for one in post.blocks for field in one.get("fields", ()) if field["type"] == "plain_text"]
+    facts = [clean(fact.value).strip().replace("\n", "\n│ ") or "–" for fact in view.facts]
     complete = all(escape(part) in whole for part in parts) and (
         clean(view.context) in [*plain, ""] or not clean(view.context).strip()
     )
+    complete = complete and facts == values
     assert complete or ("cut here" in whole and URL in whole)
 
 

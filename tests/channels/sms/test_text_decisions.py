@@ -57,7 +57,10 @@ async def test_a_code_counts_only_from_the_number_that_it_was_sent_to(phones: Be
     await phones.twilio.text(OMAR, f"YES {lena}")
     await phones.twilio.text(EVE, f"YES {lena}")
     told = await phones.sms("omar", 2)
-    assert told[-1].body == "I do not know this code. Nothing was decided."
+    assert told[-1].body == (
+        "I do not know this code. Nothing was decided. "
+        "A code counts only from the number that it was sent to; 'pending' lists yours."
+    )
     log = await phones.until(lambda log: log.state.pending)
     assert (made(log), rules(log)) == ([], [])
     refused = await phones.refused("sms")
@@ -204,7 +207,7 @@ async def test_whoever_asked_cannot_approve_but_can_withdraw(phones: Bench) -> N
     assert lena != mine
     await phones.twilio.text(ANA, f"YES {mine}")
     refusal = (await phones.sms("ana", 2))[-1].body
-    assert "cannot approve this, only take it back: it takes the role approver" in refusal
+    assert "cannot approve this, only take it back by denying it: it takes the role approver" in refusal
     await phones.twilio.text(ANA, f"NO {mine}")
     log = await phones.over()
     assert (made(log), rules(log)) == ([("ana", "deny")], ["role"])
