@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -56,15 +57,7 @@ def check() -> None:
     people = _people(settings, mistakes)
     policies = _policies(settings, people, mistakes)
     if people is not None:
-        where = "" if settings.people_file.exists() else ", which is not there: copy people.sample.toml to it"
-        _title(f"{plural(len(people), 'person')} in {settings.people_file}{where}")
-        for person in people:
-            _show(about(person, SystemClock().now()))
-        _title("Roles")
-        for line in role_lines(people):
-            _print(line, indent=2)
-        _title("Strangers may")
-        _print(", ".join(f"{people.strangers(channel)} ({channel})" for channel in _CHANNELS), indent=2)
+        _show_people(settings, people)
         if policies is not None:
             _title("Who decides")
             deploys = _environments(settings, people, mistakes)
@@ -146,11 +139,44 @@ def about(person: Person, at: datetime, off: Mapping[Address, str] | None = None
         end = until.astimezone(ZoneInfo(person.timezone)) if until else None
         quiet = f", quiet {person.quiet.begin:%H:%M}-{person.quiet.end:%H:%M}"
         quiet += f" (now, until {end:%H:%M})" if end else " (not now)"
-    lines = [f"roles: {', '.join(person.roles) or 'none'}", f"there: {there}{quiet}"]
+    theirs = "; of another organisation, so approves nothing" if person.external else ""
+    lines = [f"roles: {', '.join(person.roles) or 'none'}{theirs}", f"there: {there}{quiet}"]
     for address in person.addresses or ("no address: the bot cannot reach them",):
         why = (off or {}).get(address)
         lines.append(f"{address}  OUT OF USE: {why}" if why else address)
     return f"{person.name} ({person.id})", lines
+
+
+def _show_people(settings: Settings, people: People) -> None:
+    where = "" if settings.people_file.exists() else ", which is not there: copy people.sample.toml to it"
+    _title(f"{plural(len(people), 'person')} in {settings.people_file}{where}")
+    guests = of_another_team(people)
+    for person in people:
+        _show(about(person, SystemClock().now()))
+        if person.id in guests:
+            _print(f"! {guests[person.id]}", indent=4, style="yellow")
+    _title("Roles")
+    for line in role_lines(people):
+        _print(line, indent=2)
+    _title("Strangers may")
+    _print(", ".join(f"{people.strangers(channel)} ({channel})" for channel in _CHANNELS), indent=2)
+
+
+def of_another_team(people: People) -> dict[str, str]:
+    """Who may belong to another organisation, to judge by the Slack team, and is not said to; and what to write."""
+    teams = {person.id: {_team(one) for one in person.addresses if one.startswith("slack:")} for person in people}
+    counted = Counter(team for one in teams.values() for team in one)
+    home = counted.most_common(1)[0][0] if counted else ""
+    why = "of another Slack team than most; of another organisation? write external = true: {} then approves nothing"
+    return {
+        person.id: why.format(person.name)
+        for person in people
+        if teams[person.id] and home not in teams[person.id] and not person.external
+    }
+
+
+def _team(address: Address) -> str:
+    return address.partition(":")[2].partition("/")[0]
 
 
 def role_lines(people: People) -> Iterator[str]:

@@ -108,7 +108,7 @@ class SlackDesk:
                 attempt = replace(attempt, problem=(found.rule, found.why))  # nothing was typed, so it never counts
             await self._decide(thread_id, attempt, click.delivery)
         except UnknownThread:
-            self._notices.send(self._channel.whisper(click.ref.partition("/")[0], "", click.user.id, _UNKNOWN_CARD))
+            await self._no_thread(by, click.ref.partition("/")[0], click.delivery)
 
     async def submission(self, submission: SlackSubmission) -> None:
         """A denial with its reason, a question, a changed call. Raises StoreUnavailable."""
@@ -131,7 +131,7 @@ class SlackDesk:
         try:
             await self._decide(thread_id, attempt, submission.delivery)
         except UnknownThread:
-            self._notices.send(self._channel.whisper(meta["channel"], "", submission.user.id, _UNKNOWN_CARD))
+            await self._no_thread(attempt.by, meta["channel"], submission.delivery)
 
     async def command(self, body: dict[str, Any]) -> str:
         """A slash command: what it answers is shown to that person alone. Raises StoreUnavailable."""
@@ -221,6 +221,12 @@ class SlackDesk:
             self._notices.send(self._channel.whisper(attempt.ref.partition("/")[0], "", user_id, event.why))
         outcome = event.type if event else "duplicate"
         logger.info("slack_decision", thread=thread_id, outcome=outcome, verdict=attempt.verdict, by=attempt.by.id)
+
+    async def _no_thread(self, by: Actor, channel: str, delivery: str) -> None:
+        """A card whose thread is forgotten, or never was: the person is told, and the attempt is on record (AP16)."""
+        await self._inbox.refuse(by.address, "unknown", "a button of a card of no thread", source=delivery)
+        user_id = by.address.rpartition("/")[2]
+        self._notices.send(self._channel.whisper(channel, "", user_id, _UNKNOWN_CARD))
 
     async def _is_there(self, by: Actor) -> None:
         """Whoever writes or clicks here is here: what Slack refused to bring them before may reach them again."""

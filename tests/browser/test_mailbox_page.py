@@ -106,6 +106,10 @@ async def test_ask_by_mail_and_approve_on_the_page(page: Page, post: Bench) -> N
     decide = await opening.value
     await expect(decide.get_by_role("heading")).to_have_text("Deploy v1.4.0 to production")
     assert len(post.releases()) == 1
+    await decide.get_by_role("button", name="Approve").click()  # high risk: not before it was said that it was read
+    await expect(decide.get_by_role("heading")).to_have_text("Deploy v1.4.0 to production")
+    await decide.get_by_label("I have read above what will run.").check()
+    assert len(post.releases()) == 1
     await decide.get_by_role("button", name="Approve").click()
     await expect(decide.get_by_text(re.compile("Approved by Lena Vogt"))).to_be_visible()
     await post.over()

@@ -88,6 +88,15 @@ def test_check_shows_who_is_known_and_who_decides(home: Path) -> None:
         assert line in plain(text)
 
 
+def test_check_names_who_may_belong_to_another_organisation(home: Path) -> None:
+    """SL22: a mail or a text does not say so; the team of their Slack id is a hint, what is written settles it."""
+    assert "roles: guest; of another organisation, so approves nothing" in plain(bot_people("check"))
+    (home / "people.toml").write_text(PEOPLE.read_text().replace("external = true", "external = false"))
+    text = plain(bot_people("check"))
+    assert "! of another Slack team than most; of another organisation? write external = true: Gil Park" in text
+    assert text.count("of another Slack team") == 1
+
+
 def test_check_needs_neither_policies_nor_deploys(home: Path) -> None:
     """Without these files there is nothing to say about them; without people, it says how to begin."""
     (home / "deploy.toml").unlink()

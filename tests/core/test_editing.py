@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from bot.core.editing import arguments_from, arguments_with, fields_of, why_not
+from bot.core.values import Arguments
 
 
 class Transfer(BaseModel):
@@ -43,7 +44,7 @@ def test_lists_and_tables_are_typed_as_json() -> None:
 
 def test_what_was_left_alone_stays_though_a_form_lost_what_nobody_sees_of_it() -> None:
     """AP13: joiners that the page takes out of what is typed are no change of the person's."""
-    proposed = {"tags": [], "note": "for the 👩\u200d💻 team"}
+    proposed: Arguments = {"tags": [], "note": "for the 👩\u200d💻 team"}
     typed = {"note": "for the 👩💻 team", "tags": '["v2"]'}
     assert arguments_from(proposed, typed, Listed) == {**proposed, "tags": ["v2"]}
 

@@ -106,7 +106,7 @@ async def test_whoever_fills_a_thread_does_not_decide_unseen(
 
 
 async def test_who_cannot_be_reached_does_not_fill_the_log(redis_url: str, tmp_path: Path) -> None:
-    """EM17: a request may wait for a week; that nothing gets through to two of its deciders is looked at now and then."""
+    """EM17: a request may wait for a week; whether two of its deciders can be reached is looked at now and then."""
     people = PEOPLE.replace(f'phone = "{NIA}"', f'mail = "{EVE}"')
     async with office(redis_url, tmp_path, 'life = "7d"\nreminders = []\n', people=people) as found:
         found.mail.faults.fail_next(550, "5.1.1 no such user", 2)

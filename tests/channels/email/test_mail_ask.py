@@ -100,7 +100,7 @@ async def test_a_forwarded_question_asks_nothing(post: Bench) -> None:
     text = f"ASK\nIs it safe?\n\n---------- Forwarded message ---------\nFrom: Switchboard <{BOT_ADDRESS}>\n\nhello"
     await replied(post, mail, text)
     log = await post.until(lambda log: len(refusals(log)) == 2 and is_sent(log))
-    assert [entry.get("rule") for entry in audited(log)] == ["ambiguous"] * 2
+    assert [entry.get("rule") for entry in audited(log)] == ["forwarded"] * 2
     assert (made(log), len(requests(log))) == ([], 1)
     assert log.state.pending
 

@@ -134,9 +134,11 @@ async def test_a_forwarded_mail_and_an_attachment_decide_nothing(post: Bench) ->
     """EM13: Lena sends the request on to the bot with APPROVE above it, then APPROVE.txt, then a mail in a mail."""
     mail = await asked(post)
     log = await replied(post, mail, "APPROVE", subject=f"Fwd: {mail.subject}")
-    assert refused(log) == ["ambiguous"]
+    assert refused(log) == ["forwarded"]
+    await post.until(is_at_rest)
+    assert "A mail that is passed on decides nothing." in post.mail.inbox(LENA)[-1].text
     text = f"APPROVE\n\n---------- Forwarded message ---------\nFrom: Switchboard <{BOT_ADDRESS}>\nSubject: x\n\nhello"
-    assert refused(await replied(post, mail, text)) == ["ambiguous"] * 2
+    assert refused(await replied(post, mail, text)) == ["forwarded"] * 2
 
     files = EmailMessage(SMTP)
     files["From"], files["To"], files["Subject"] = f"Lena Vogt <{LENA}>", mail.headers["Reply-To"], "Re: see below"
@@ -154,7 +156,7 @@ async def test_a_forwarded_mail_and_an_attachment_decide_nothing(post: Bench) ->
     await post.mail.submit(files.as_bytes(), mail_from=LENA, rcpt_to=[mail.headers["Reply-To"]])
     await post.mail.queue.until_empty()
     log = await post.until(is_at_rest)
-    assert refused(log) == ["ambiguous"] * 4
+    assert refused(log) == ["forwarded", "forwarded", "ambiguous", "forwarded"]
     assert made(log) == []
     assert len(post.releases()) == 1
 

@@ -275,6 +275,8 @@ async def test_a_click_on_a_card_whose_thread_is_gone_is_answered(on_bench: Benc
     assert (await on_bench.slack.click("lena", card, "approve")).accepted
     await whispered(on_bench, "lena", "I do not know this card any more.")
     assert not (await on_bench.log_of(asked)).events
+    (kept,) = await on_bench.refused("slack")  # AP16
+    assert (kept.rule, kept.address) == ("unknown", "slack:T0ACME/U0LENA")
 
 
 async def test_a_denial_with_a_reason_leads_to_a_new_proposal(on_bench: Bench) -> None:
