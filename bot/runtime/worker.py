@@ -9,17 +9,18 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from bot.core.log import Log
 from bot.core.protocols import Clock, Lease, LeaseLost, StoreUnavailable
 from bot.core.schedule import still_due
+from bot.runtime.ending import end, is_cancelled
 from bot.runtime.runner import Runner
 from bot.runtime.store import SHARDS, DueTimer, Store, Wakeup
 
@@ -75,7 +76,7 @@ class Worker:
         try:
             await self._stopping.wait()
         finally:
-            await _cancelled(loops)
+            await end(loops)
             await self._drain()
             logger.info("worker_stopped", worker=self.name)
 
@@ -139,7 +140,7 @@ class Worker:
                 raise LeaseLost(lease.thread_id) from None
             raise
         finally:
-            await _cancelled([advancing, beating])
+            await end([advancing, beating])
         await self._store.wakeups.release(lease, seen=len(log))
         logger.info("thread_looked_at", thread=lease.thread_id, events=len(log), status=log.state.status)
 
@@ -209,7 +210,7 @@ class Worker:
         if self._driving:
             logger.info("draining", threads=len(self._driving))
             await asyncio.wait(self._driving, timeout=self._pace.drain_seconds)
-        await _cancelled(list(self._driving))
+        await end(list(self._driving))
 
 
 class Heartbeat:
@@ -231,7 +232,7 @@ class Heartbeat:
 
     async def run(self, driving: asyncio.Future[Log]) -> None:
         """Renew the lease until cancelled; end `driving` if the lease is lost."""
-        while True:
+        while not is_cancelled():
             await asyncio.sleep(self._pace.heartbeat_seconds)
             try:
                 length = await self._store.wakeups.renew(
@@ -246,12 +247,3 @@ class Heartbeat:
             if length > self._length:
                 self._length = length
                 self._beat.set()
-
-
-async def _cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    """Cancel, and wait for the end. Again if need be: a library may turn a cancellation into a time-out of its own."""
-    while running := [task for task in tasks if not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=0.1)
-    await asyncio.gather(*tasks, return_exceptions=True)
