@@ -148,13 +148,16 @@ async def test_twenty_an_hour(phones: Bench) -> None:
     assert "You are Ana Ruiz" in (await answers(phones, "ana", 2))[-1]
 
 
-async def test_a_number_that_is_locked_gets_no_answer(phones: Bench) -> None:
-    """SM5: after wrong codes nothing is taken, commands neither."""
+async def test_a_number_that_is_locked_starts_nothing_and_still_gets_its_commands_answered(phones: Bench) -> None:
+    """SM5: after wrong codes nothing reaches an agent; what asks the bot itself decides nothing, so it is answered."""
     for _ in range(5):
         await phones.store.rates.add(f"codes:sms:{LENA}", timedelta(hours=1))
+    await phones.twilio.text(LENA, "what is on production?")
+    assert {one.rule for one in await phones.refused("sms")} == {"SM5"}
+    assert await phones.threads() == []
     await phones.twilio.text(LENA, "pending")
-    await phones.settled_texts()
-    assert await answers(phones, "lena", 0) == []
+    (answer,) = await answers(phones, "lena", 1)
+    assert answer.startswith("Nothing waits for you")
 
 
 async def test_a_stranger_gets_no_answer_unless_the_file_says_so_for_texts(redis_url: str, tmp_path: Path) -> None:
