@@ -184,13 +184,9 @@ def _head(typed: str | None) -> str:
 
 
 def _summary(done: Verified, *, against_redis: bool) -> str:
-    verdict = (
-        f"{plural(len(done.problems), 'problem')} found"
-        if done.problems
-        else "the chain holds"
-        if done.records
-        else "the file is empty"
-    )
+    verdict = "the chain holds" if done.records else "the file is empty"
+    if done.problems:
+        verdict = f"{plural(len(done.problems), 'problem')} found"
     lines = [f"{plural(done.records, 'record')}: {verdict}."]
     lines += [] if done.problems else [f"head {done.tail.hash}"]
     if against_redis:

@@ -27,7 +27,7 @@ LONG_PAUSE_SECONDS = 900.0
 MAX_ATTEMPTS = 115
 """About a day of trying."""
 HOPELESS_PAUSE_SECONDS = 6 * 3600.0
-"""Where nothing gets through to somebody at all, this is how often it is looked whether that has changed."""
+"""Where nothing gets through to somebody at all: tried ever more seldom, in the end after this long."""
 _MANY_ATTEMPTS = 24
 _ELSEWHERE_SECONDS = 1.0
 
@@ -179,7 +179,7 @@ class Outbox:
             backoff = min(2.0 ** min(post.attempts, 20), longest)
             wanted = MAX_PAUSE_SECONDS if error.retry_seconds is None else error.retry_seconds
             if unreachable and post.lost:
-                wanted = HOPELESS_PAUSE_SECONDS
+                wanted = min(MAX_PAUSE_SECONDS * 2.0 ** min(post.attempts, 10), HOPELESS_PAUSE_SECONDS)
             retry_at = now + timedelta(seconds=max(wanted, backoff))
         text = cut(redact(error.error), 300)
         return PostFailed(
