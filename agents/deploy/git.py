@@ -108,8 +108,16 @@ def clean(text: str, limit: int) -> str:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End the process group; SIGTERM first, because git then removes its lock files."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+    try:
+        _signal(process, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), 2)
+    finally:  # also where whoever waits is cancelled again meanwhile
+        _signal(process, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), 2)
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

@@ -23,6 +23,7 @@ from agents.deploy.git import Git, RepositoryError, clean
 _LOG: Final = ("log", "-z", "--format=%H%x00%h%x00%an%x00%at%x00%s", "--no-show-signature", "--no-color", "--no-notes")
 _FULL_SHA: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MAXIMUM: Final = 200  # entries in a list, and characters in a text
+_REMEMBERED: Final = 1_000  # commits
 # What git itself refuses in a name, and the marks that a shell gives a meaning, because references end up in scripts.
 _FORBIDDEN: Final = re.compile(r"""[\s~^:?*\[\\$`;&|<>()'"!{}]|\.\.|@\{|//|/\.|\A[-./]|[./]\Z|\A@?\Z""")
 
@@ -86,6 +87,7 @@ class Repository:
         self.url = self._git.url
         """The address without its credentials."""
         self._mirror = cache.resolve() / (hashlib.sha256(self.url.encode()).hexdigest()[:16] + ".git")
+        self._known: dict[str, Commit] = {}  # by sha: a commit never changes
         self._lock = asyncio.Lock()
         self._transfer_seconds = transfer_seconds
 
@@ -105,10 +107,10 @@ class Repository:
         command = ("for-each-ref", *order, f"--count={limit + 20}", "--format=%(refname)", "refs/tags")
         refs = [ref for ref in (await self._read(*command)).split("\n") if _is_name(ref.removeprefix("refs/tags/"))]
         found = [(ref, sha) for ref, sha in zip(refs, await self._peel(refs), strict=True) if sha][:limit]
-        if not found:  # no argument would mean HEAD
-            return ()
-        known = {commit.sha: commit for commit in await self._commits("--no-walk", *(sha for _, sha in found))}
-        return tuple(Tag(ref.removeprefix("refs/tags/"), known[sha]) for ref, sha in found)
+        commits = await self._described([sha for _, sha in found])
+        return tuple(
+            Tag(ref.removeprefix("refs/tags/"), commit) for (ref, _), commit in zip(found, commits, strict=True)
+        )
 
     async def resolve(self, ref: str) -> Commit:
         """The one commit that a tag, a branch, or a full or short sha means; what could mean two is refused."""
@@ -132,7 +134,7 @@ class Repository:
             newest = ", ".join(tag.name for tag in await self.tags(3))
             hint = f"The newest tags are {newest}." if newest else "The repository has no tags."
             raise RepositoryError(f'There is no tag, branch or commit called "{ref}". {hint}')
-        return (await self._commits("--no-walk", *shas))[0]
+        return (await self._described(list(shas)))[0]
 
     async def commits(self, since: str | None, until: str, limit: int = 20) -> tuple[tuple[Commit, ...], int]:
         """The newest commits first that `until` has and `since` lacks (full shas), and how many there are in all."""
@@ -142,8 +144,11 @@ class Repository:
 
     async def compare(self, base: str, head: str, limit: int = 20) -> Comparison:
         """Compare two commits (full shas): the histories commit by commit, the files directly with each other."""
-        commits, ahead = await self.commits(base, head, limit)
-        undone, behind = await self.commits(head, base, limit)
+        counted = await self._read("rev-list", "--left-right", "--count", f"{_full(base)}...{_full(head)}", "--")
+        behind, ahead = (int(number) for number in counted.split())
+        newest = f"--max-count={_bounded(limit)}"
+        commits = await self._commits(newest, head, f"^{base}") if ahead else ()
+        undone = await self._commits(newest, base, f"^{head}") if behind else ()
         stat = await self._read("diff-tree", "-r", "-M", "--shortstat", base, head, "--")
         numbers = {what: int(number) for number, what in re.findall(r"(\d+) (file|insertion|deletion)", stat)}
         files, insertions, deletions = (numbers.get(what, 0) for what in ("file", "insertion", "deletion"))
@@ -214,6 +219,16 @@ class Repository:
         asked = "".join(f"{name}^{{commit}}\n" for name in names)
         answers = await self._read("cat-file", "--batch-check=%(objectname)", stdin=asked)
         return [line if _FULL_SHA.fullmatch(line) else None for line in answers.splitlines()]
+
+    async def _described(self, shas: list[str]) -> list[Commit]:
+        """The commits with these full shas, which are in the mirror; git is asked for those that it was never asked."""
+        known = {sha: self._known[sha] for sha in shas if sha in self._known}
+        if new := [sha for sha in dict.fromkeys(shas) if sha not in known]:  # no argument would mean HEAD
+            known |= {commit.sha: commit for commit in await self._commits("--no-walk", *new)}
+            if len(self._known) > _REMEMBERED:
+                self._known.clear()
+            self._known |= known
+        return [known[sha] for sha in shas]
 
     async def _commits(self, *arguments: str) -> tuple[Commit, ...]:
         fields = (await self._read(*_LOG, *arguments, "--")).split("\0")

@@ -39,6 +39,11 @@ _DIALOGS = frozenset({"deny", "ask", "edit"})
 _NO_COMMAND = (
     "That is no command; help lists them. For anything else mention me in a channel, or write me a direct message."
 )
+_NO_DIALOG = "Slack did not open the dialog. Nothing was decided; please press the button again."
+_DIALOG_IN_DOUBT = (
+    "Slack has not said whether it opened the dialog. Nothing was decided; where there is none, please press the "
+    "button again."
+)
 _UNKNOWN_CARD = "I do not know this card any more. Please ask again in a new message."
 
 
@@ -210,7 +215,7 @@ class SlackDesk:
             await self._channel.open_view(click.trigger_id, modal)
         except DeliveryError as error:
             logger.warning("modal_not_opened", thread=log.thread_id, error=error.error)
-            text = "Slack did not open the dialog. Nothing was decided; please press the button again."
+            text = _DIALOG_IN_DOUBT if error.in_doubt else _NO_DIALOG
             self._notices.send(self._channel.whisper(channel, root_ts, click.user.id, text))
 
     async def _decide(self, thread_id: ThreadId, attempt: Attempt, delivery: str) -> None:

@@ -6,21 +6,20 @@ The SDK is built on httpx2, which no httpx mock intercepts, so it is served on a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
-import socket
 from collections import deque
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+
+from channels.simulating.serving import serve_app
 
 Json = dict[str, Any]
 StopReason = Literal[
@@ -307,42 +306,11 @@ def _error(status: int, message: str, retry_after: str = "") -> JSONResponse:
     return JSONResponse(body, status_code=status, headers=headers)
 
 
-class LoopbackServer(uvicorn.Server):
-    """A server inside the test's event loop that leaves the process's signals alone."""
-
-    def __init__(self, app: Any) -> None:  # noqa: ANN401 any ASGI application
-        super().__init__(
-            uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=2)
-        )
-        self._listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Signals belong to pytest."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        self._listening.set()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[str]:
-        """Serve until the block ends; gives the base URL."""
-        serving = asyncio.create_task(self.serve())
-        await self._listening.wait()
-        try:
-            yield f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            self.should_exit = True
-            await serving
-
-
 @asynccontextmanager
 async def serve_anthropic() -> AsyncGenerator[AnthropicCounterpart]:
     """A counterpart that listens on a free port."""
     counterpart = AnthropicCounterpart()
-    async with LoopbackServer(counterpart.app).running() as url:
+    async with serve_app(counterpart.app) as url:
         counterpart.url = url
         try:
             yield counterpart

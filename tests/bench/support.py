@@ -6,10 +6,13 @@ import asyncio
 import hashlib
 import os
 import re
+import shutil
 import socket
+import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from bot.app import Switchboard
 from bot.core.events import InboundRefused
 from bot.core.log import Log
 from bot.core.protocols import Clock, Model
+from bot.core.values import ThreadId
 from bot.runtime.store import Store
 from bot.runtime.worker import Pace, Worker
 from bot.settings import Settings
@@ -30,6 +34,7 @@ from channels.email.client.dkim import Lookup
 from channels.email.listener import MailListener
 from channels.email.simulator import Mailbox, SimulatedMail, StoredMail
 from channels.email.simulator import serve as serve_mail
+from channels.slack.receive import conversation_of
 from channels.slack.simulator import Message, SimulatedSlack, sample_workspace, serve
 from channels.sms.simulator import SimulatedTwilio, Text
 from channels.sms.simulator import serve as serve_twilio
@@ -44,10 +49,10 @@ PHONES = {
     "eve": "+12025550199",
 }
 FAST = Pace(
-    lease_seconds=2.0,
+    lease_seconds=15.0,  # a busy machine is not a dead worker
     heartbeat_seconds=0.05,
     block_seconds=0.2,
-    timers_seconds=0.02,
+    timers_seconds=0.03,
     takeover_seconds=0.05,
     sweep_seconds=30.0,
     outage_seconds=0.05,
@@ -114,13 +119,22 @@ class Bench:
 
     async def until(self, condition: Callable[[Log], object]) -> Log:
         """The newest thread's log, once the condition holds for it."""
-        found: list[Log] = []
+        found = Log("")
         for _ in range(1500):
-            found = await self.threads()
-            if found and condition(found[0]):
-                return found[0]
+            found = await self._newest(found)
+            if found.events and condition(found):
+                return found
             await asyncio.sleep(0.01)
-        raise AssertionError(f"never so: {[event.type for log in found for event in log.events]}")
+        raise AssertionError(f"never so: {[event.type for log in await self.threads() for event in log.events]}")
+
+    async def _newest(self, known: Log) -> Log:
+        """What `threads` begins with; of a log that is known already only its end is read."""
+        for one in await self.store.logs.recent(100):
+            same = one.thread_id == known.thread_id
+            log = await (self.store.logs.refresh(known) if same else self.store.logs.load(one.thread_id))
+            if log.state.run != "empty":
+                return log
+        return known
 
     async def over(self) -> Log:
         """The newest thread's log, once its run is over and everything was sent."""
@@ -157,10 +171,11 @@ class Bench:
 
     async def log_of(self, message: Message) -> Log:
         """The thread that a message in Slack belongs to."""
-        from channels.slack.receive import conversation_of  # noqa: PLC0415
+        return await self.store.logs.load(await self._thread_of(message))
 
+    async def _thread_of(self, message: Message) -> ThreadId:
         root = message.thread_ts or message.ts
-        return await self.store.logs.load(await self.board.inbox.thread_of(conversation_of(message.channel, root)))
+        return await self.board.inbox.thread_of(conversation_of(message.channel, root))
 
     async def settled(self, message: Message, condition: Callable[[Log], object]) -> Log:
         """The thread's log, once the condition holds for it."""
@@ -169,7 +184,10 @@ class Bench:
             if condition(found):
                 return found
             await asyncio.sleep(0.01)
-            found = await self.log_of(message)
+            if found.thread_id == await self._thread_of(message):
+                found = await self.store.logs.refresh(found)
+            else:
+                found = await self.log_of(message)
         raise AssertionError(f"never settled: {found.state.status} {[event.type for event in found.events]}")
 
     async def finished(self, message: Message) -> Log:
@@ -210,6 +228,20 @@ class Counterparts:
 
     mail: SimulatedMail | None = None
     twilio: SimulatedTwilio | None = None
+
+
+@cache
+def _first_sample() -> tuple[Sample, tempfile.TemporaryDirectory[str]]:
+    """One for all tests of this process to copy: its history takes git a while. It goes with the process."""
+    place = tempfile.TemporaryDirectory(prefix="switchboard-sample-")
+    return make_sample(Path(place.name), seconds=0), place
+
+
+def sample_in(directory: Path) -> Sample:
+    """A sample of a test's own, whose deploys take no time."""
+    first, _ = _first_sample()
+    shutil.copytree(first.deploy_file.parent, directory)
+    return Sample(directory / first.repository.name, directory / first.deploy_file.name)
 
 
 @asynccontextmanager
@@ -301,7 +333,7 @@ async def bench(
 ) -> AsyncGenerator[Bench]:
     """The bot, set up and running."""
     time = FakeClock()
-    sample = make_sample(tmp_path / "sample", seconds=0)
+    sample = sample_in(tmp_path / "sample")
     door = Door()
     transport = httpx.ASGITransport(app=door, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://bot.test") as http:
@@ -321,6 +353,8 @@ async def bench(
             more = {**mail_settings, **phone_settings, **settings}
             chosen = bench_settings(redis_url, tmp_path / "data", sample, slack, **more)
             board = Switchboard.assemble(chosen, redis_url, clock=clock or time, model=model)
+            if board.channels.slack:
+                board.channels.slack.dialog_seconds = 10.0  # a busy machine is not a slow Slack
             door.app = app = board.web(lookup=lookup)
             async with app.router.lifespan_context(app), _listening(board, office):
                 counterparts = Counterparts(office, twilio)

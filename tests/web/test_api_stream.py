@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from anthropic_counterpart import LoopbackServer
 from support import API_KEY, LENA_KEY, Bench
 
 from bot.core.log import Log
 from bot.runtime.store import keys
+from channels.simulating.serving import serve_app
 
 HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 
@@ -95,7 +95,7 @@ async def until(events: AsyncGenerator[Sent], event: str) -> list[Sent]:
 @pytest.fixture
 async def web(on_bench: Bench) -> AsyncGenerator[Web]:
     async with (
-        LoopbackServer(on_bench.app).running() as url,
+        serve_app(on_bench.app) as url,
         httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=200)) as http,
     ):
         yield Web(on_bench, http)

@@ -24,7 +24,6 @@ from channels.slack.render import SlackPost, render
 _TOO_MANY, _SERVER_ERROR = 429, 500
 METADATA_EVENT = "switchboard_post"
 _TIMEOUT_SECONDS = 10
-_MODAL_SECONDS = 2.0
 _RETRY_SECONDS = 5.0
 _MISCONFIGURED_SECONDS = 300.0
 # The app or its token is not right at the moment: somebody will mend it, and nothing is lost until then.
@@ -61,6 +60,9 @@ _UNREACHABLE = frozenset(
 
 class SlackChannel:
     """Slack, as a channel."""
+
+    dialog_seconds: float = 2.0
+    """How long Slack may take to open a dialog: the click that asked for it is acknowledged only then (SL3)."""
 
     def __init__(self, client: AsyncWebClient) -> None:
         self._client = client
@@ -120,13 +122,13 @@ class SlackChannel:
     async def open_view(self, trigger_id: str, view: dict[str, Any]) -> None:
         """Open a modal; the trigger lives for three seconds (SL16), as does Slack's patience (SL3).
 
-        Raises DeliveryError.
+        Raises DeliveryError; in doubt where Slack has not said whether it is open.
         """
         try:
-            async with asyncio.timeout(_MODAL_SECONDS):
+            async with asyncio.timeout(self.dialog_seconds):
                 await self._call("views.open", trigger_id=trigger_id, view=view)
         except TimeoutError as error:
-            raise DeliveryError("slow") from error
+            raise DeliveryError("slow", in_doubt=True) from error
 
     async def whisper(self, channel: str, root_ts: str, user_id: str, text: str) -> None:
         """Tell one person something, outside of any thread of ours. Raises DeliveryError."""
