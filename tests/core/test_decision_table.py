@@ -14,7 +14,7 @@ import pytest
 from bot.core.decide import Attempt, Verdict, judge
 from bot.core.events import DecisionMade, DecisionRefused
 from bot.core.people import Actor, People
-from bot.core.state import RequestState, ThreadState, Vote
+from bot.core.state import Post, RequestCard, RequestState, ThreadState, Vote
 from bot.core.values import ApprovalRule, Request, needs_approval
 from bot.runtime.people_file import parse_people
 from bot.runtime.policy_file import parse_policies
@@ -182,6 +182,8 @@ TABLE = """
 | two        | high   | ana      | lena approved  | omar       | slack | deny    | counts    | one no ends it                               |
 | two        | high   | omar     | lena approved  | omar       | slack | approve | four_eyes | nor is whoever asked the second one          |
 | two        | high   | ana      | lena approved  | omar       | sms   | approve | channel   | each of them needs a good channel            |
+| two        | high   | ana      | vote, lena out | omar       | slack | approve | voter     | whose vote it was cannot be told any more    |
+| two        | high   | ana      | vote, lena out | omar       | slack | deny    | counts    | a no needs no other votes                    |
 |            |        |          |                |            |       |         |           | NAMED PERSONS                                |
 | named      | medium | ana      |                | kim        | slack | approve | counts    | named, whatever roles they hold              |
 | named      | medium | ana      |                | lena       | slack | approve | role      | the role is not asked for here               |
@@ -216,6 +218,11 @@ TABLE = """
 | plain      | medium | ana      | approved       | stranger   | slack | approve | late      | nobody learns more than that it is over      |
 | plain      | medium | ana      | run out        | lena       | slack | approve | expired   | its end counts, not the timer behind it      |
 | plain      | medium | ana      | run out        | ana        | slack | deny    | expired   | for everybody                                |
+|            |        |          |                |            |       |         |           | ANOTHER CARD, ANOTHER REQUEST                |
+| plain      | medium | ana      | a newer card   | lena       | slack | approve | card      | AP3: what it shows may be old                |
+| plain      | medium | ana      | a newer card   | lena       | slack | deny    | card      | for a no as well                             |
+| plain      | medium | ana      | a newer card   | lena       | email | approve | counts    | a mail is held against its own token         |
+| plain      | medium | ana      | no request     | lena       | slack | approve | unknown   | nobody asked                                 |
 """  # noqa: E501 a table is read across
 
 NOW = datetime(2026, 3, 20, 9, 0, tzinfo=UTC)
@@ -268,7 +275,7 @@ def requesters(asked_by: str) -> tuple[str, ...]:
 def people_now(so_far: str) -> People:
     """The people file at the moment of the decision."""
     match so_far.split():
-        case [person, "gone"]:
+        case [person, "gone"] | ["vote,", person, "out"]:
             tables = PEOPLE.split("[people.")
             return parse_people("[people.".join(one for one in tables if not one.startswith(f"{person}]")))
         case ["lena", "lost", "role"]:
@@ -283,7 +290,7 @@ def request_after(so_far: str, request: Request) -> RequestState:
     """The request at the moment of the decision."""
     one = RequestState(request)
     match so_far.split():
-        case ["lena", "approved"]:
+        case ["lena", "approved"] | ["vote,", "lena", "out"]:
             return replace(one, votes=(Vote(actor("lena", "slack", parse_people(PEOPLE)), NOW),))
         case [number, "step" | "steps"]:
             return replace(one, escalations_due=int(number), escalated=int(number))
@@ -311,9 +318,17 @@ def test_a_decision_counts_or_is_refused_by_a_rule(row: Row) -> None:
         requesters=requesters(row["asked by"]),
         expires_at=NOW + timedelta(hours=1),
     )
-    state = ThreadState(thread_id="t", requests={REQUEST_ID: request_after(row["so far"], request)})
+    known = {} if row["so far"] == "no request" else {REQUEST_ID: request_after(row["so far"], request)}
+    card = Post("t:1:0", RequestCard(REQUEST_ID), ref="C0DEPLOYS/2")
+    state = ThreadState(thread_id="t", requests=known, posts={card.id: card} if row["so far"] == "a newer card" else {})
     verdict = cast("Verdict", row["does"])
-    attempt = Attempt(REQUEST_ID, verdict, actor(row["who"], row["over"], people), arguments={"unit": "web"})
+    attempt = Attempt(
+        REQUEST_ID,
+        verdict,
+        actor(row["who"], row["over"], people),
+        arguments={"unit": "web"},
+        ref="C0DEPLOYS/1" if row["over"] == "slack" else "",
+    )
     found = judge(state, attempt, people, NOW + timedelta(seconds=1))
     if row["outcome"] == "counts":
         assert isinstance(found, DecisionMade), found
@@ -329,7 +344,8 @@ def test_every_policy_and_every_rule_that_refuses_has_a_line() -> None:
     table = rows()
     assert len(table) >= 60
     assert {row["outcome"] for row in table} == {
-        "counts", "role", "identity", "external", "channel", "four_eyes", "twice", "kind", "unclear", "late", "expired",
+        "counts", "role", "identity", "external", "channel", "four_eyes", "twice", "voter", "kind", "unclear", "late",
+        "expired", "card", "unknown",
     }  # fmt: skip
     assert {row["policy"] for row in table} == set(named_policies())
     assert {(row["risk"], row["over"]) for row in table if row["does"] == "approve"} >= {

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from logs import ANA, LENA, T0, asks_approval, at, chose, decided, launched, opened, prepared, said
+from support import emptied
 
 from bot.core import events as e
 from bot.core.audit_record import Fingerprints
@@ -148,6 +149,17 @@ async def test_an_interrupted_export_is_mended(desk: Desk) -> None:
         done = await export(desk.file, desk.logs, MARKS)
         assert (done.mended, done.added) == (True, 1)
         assert desk.file.read_bytes() == whole
+
+
+async def test_half_a_line_goes_though_nothing_takes_its_place(desk: Desk, redis_url: str) -> None:
+    """Where the logs have lived their life, the file still ends with a whole record."""
+    await desk.export()
+    whole = desk.file.read_bytes()
+    desk.file.write_bytes(whole[:-1])
+    await emptied(redis_url)
+    done = await export(desk.file, desk.logs, MARKS)
+    assert (done.mended, done.added) == (True, 0)
+    assert desk.file.read_bytes() == b"".join(whole.splitlines(keepends=True)[:-1])
 
 
 async def test_nothing_is_added_to_a_damaged_trail(desk: Desk) -> None:

@@ -137,6 +137,9 @@ async def test_a_timer_fires_once_whoever_fires_it(store: Store) -> None:
     assert await store.timers.due(shard) == []
     clock.advance(minutes=5)
     (due,) = await store.timers.due(shard)
+    assert not await store.timers.fire(due, keep=True, expect=len(log) - 1)  # judged on a log of before
+    assert not await store.timers.fire(due, keep=False, expect=len(log) - 1)
+    assert len(await store.logs.load("t1")) == len(log)
     await asyncio.gather(*(store.timers.fire(due, keep=True, expect=len(log)) for _ in range(10)))
     types = [event.type for event in (await store.logs.load("t1")).events]
     assert types == ["thread_launched", "wait_started", "wait_ended"]

@@ -9,6 +9,7 @@ import pytest
 from support import PEOPLE, Bench, bench
 
 from bot.core.events import CallPrepared, DecisionMade, DecisionRefused
+from bot.testing import wait_until
 from channels.slack.receive import read_submission
 from channels.slack.simulator import Message
 
@@ -47,6 +48,30 @@ async def test_a_question_goes_to_the_agent_and_the_request_is_made_anew(on_benc
     log = await on_bench.finished(asked)
     assert len(on_bench.releases()) == 2
     assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["late"]
+
+
+@pytest.mark.parametrize("action", ["deny", "ask"])
+async def test_a_dialog_belongs_to_the_card_that_it_was_opened_from(
+    redis_url: str, tmp_path: Path, action: str
+) -> None:
+    """AP3: somebody deleted that card meanwhile, and the one in its place may say more: that one is to be read first."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[policies]]\ntool = "deploy"\nwhen = { environment = "production" }\napprovals = 2\n')
+    async with bench(redis_url, tmp_path, policy_file=policy) as found:
+        asked, card = await asked_for(found)
+        await found.slack.click("lena", card, action)
+        (view,) = found.slack.views("lena")
+        found.slack.workspace.delete(card.channel, card.ts)
+        await found.slack.click("omar", card, "approve")
+        again = await newer(found, asked, card)
+        typed = {"reason": {"text": "not now"}} if action == "deny" else {"question": {"text": "why now?"}}
+        await found.slack.submit("lena", view, typed)
+        await wait_until(lambda: found.slack.ephemerals("lena"))
+        assert found.slack.ephemerals("lena")[-1].text.startswith("This card is out of date")
+        await found.slack.click("lena", again, "approve")
+        log = await found.finished(asked)
+        assert [event.rule for event in log.events if isinstance(event, DecisionRefused)] == ["card"]
+        assert len(found.releases()) == 2
 
 
 async def test_what_an_approver_changed_is_checked_and_put_to_the_others(on_bench: Bench) -> None:
