@@ -222,14 +222,14 @@ def _kept_call(state: ThreadState, event: e.ToolChosen) -> ThreadState | None:
 
 def _prepared(state: ThreadState, event: e.CallPrepared) -> ThreadState:
     call = state.call
-    if call is None or call.id != event.call_id or call.phase != "chosen":
+    if call is None or call.id != event.call_id or call.phase not in {"chosen", "prepared"}:
         return state
-    prepared = event.prepared
+    prepared, again = event.prepared, call.phase == "prepared"
     state = state.but(call=replace(call, phase="prepared", prepared=prepared))
     if not prepared.writes or prepared.ruling.verdict == "refuse":
         return state
     state = state.with_activity(call.id, Activity(title=prepared.preview.title))
-    if prepared.ruling.verdict == "run" and state.conversation:
+    if prepared.ruling.verdict == "run" and state.conversation and not again:
         return state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=ActivityCard(call.id)))
     return state
 

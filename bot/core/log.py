@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from bot.core.events import (
+    CallPrepared,
     DecisionRefused,
     Event,
     PostFailed,
@@ -17,7 +19,7 @@ from bot.core.events import (
 from bot.core.fold import fold, step
 from bot.core.people import Address
 from bot.core.state import RequestState, ThreadState, Whisper
-from bot.core.values import PostId, ThreadId
+from bot.core.values import CallId, PostId, ThreadId
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class Log:
                 return self.state.requests.get(request_id)
             case _:
                 return None
+
+    def prepared_at(self, call_id: CallId) -> datetime:
+        """When the call was prepared last. Raises StopIteration where it never was."""
+        return next(one.at for one in reversed(self.events) if isinstance(one, CallPrepared) and one.call_id == call_id)
 
     def recipient_of(self, post_id: PostId) -> Address:
         """Whom a post was sent to last, or is meant for; empty where that is the conversation."""

@@ -27,7 +27,12 @@ _LIMIT_PURPOSES = frozenset({"step_limit", "failures", "model_trouble"})
 
 
 def next_effect(state: ThreadState, agent: Agent) -> x.Effect | None:
-    """What to do now. None: the thread waits on the world, or is at its end."""
+    """What to do now. None: the thread waits on the world, or is at its end.
+
+    An approval has an end: what was approved begins at once, and posts are brought up to date while it runs.
+    """
+    if state.call and state.call.phase == "approved" and isinstance(step := next_step(state, agent), x.RunTool):
+        return step
     return next_delivery(state) or next_step(state, agent)
 
 

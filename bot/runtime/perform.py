@@ -33,6 +33,8 @@ MAX_RESULT_CHARACTERS = 6_000
 """A longer result lies beside the log as an artifact; the model sees its beginning and its end."""
 MAX_ERROR_CHARACTERS = 3_000
 _PREPARE_SECONDS = 60.0
+_FRESH = timedelta(minutes=5)
+"""How long a call that nobody has to approve may run on what was looked up for it, and ruled about it."""
 
 T = TypeVar("T")
 
@@ -87,7 +89,7 @@ class Perform:
             case x.Escalate(request_id, step):
                 return await self._escalate(request_id, step, log, at)
             case x.RunTool(call):
-                return self._start(call, log, at)
+                return await self._start(call, log, at)
             case x.MarkInDoubt(call_id, why):
                 return e.ToolInDoubt(at=at, call_id=call_id, why=why)
             case x.StartWait(reason, minutes):
@@ -197,11 +199,13 @@ class Perform:
         unknown = (one for one in requesters if one.kind == "unknown")
         return next((one.name for one in unknown if people.strangers(channel_of(one.id)) != "launch"), "")
 
-    def _start(self, call: Call, log: Log, at: datetime) -> e.Event:
+    async def _start(self, call: Call, log: Log, at: datetime) -> e.Event:
         if self._ran_out(call, log):
             return e.CallRefused(
                 at=at, call_id=call.id, why="The approval ran out before this could run. It was not run."
             )
+        if call.phase == "prepared" and at - log.prepared_at(call.id) > _FRESH:
+            return await self._prepare(call, log)  # a pause or an outage later, the policy may want somebody asked
         return e.ToolStarted(at=at, call_id=call.id, place=self._place)
 
     def _requester(self, actor_id: str) -> Requester:

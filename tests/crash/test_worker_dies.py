@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import FAST, Bench, bench, emptied
+from support import FAST, Bench, bench, emptied, rewrite
 
 from bot.app import Switchboard
 from bot.core.events import Event
@@ -26,8 +26,10 @@ from bot.testing import wait_until
 
 APPENDS = 14
 """What the worker appends in the deploy journey; a test below holds it against the journey itself."""
-STARTED = 9
+STARTED = 8
 """The append that records that the deploy is about to run."""
+PREPARED = 5
+"""The append that records what the deploy would do, and what the policy says of it."""
 PACE = replace(FAST, lease_seconds=0.3)
 
 
@@ -156,3 +158,29 @@ async def test_what_may_no_longer_run_does_not_begin_after_a_death(redis_url: st
         await found.start_worker(PACE)
         await found.settled(asked, lambda log: any(event.type == "tool_failed" for event in log.events))
         assert len(found.releases()) == 1, "only the sample's own line"
+
+
+@pytest.mark.parametrize("minutes", [1, 10])
+async def test_what_nobody_had_to_approve_is_ruled_again_after_an_outage(
+    redis_url: str, tmp_path: Path, minutes: int
+) -> None:
+    """AP3: it was prepared, and no worker was left to run it; since then the policy wants somebody asked."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text("")
+    async with bench(redis_url, tmp_path, workers=0, policy_file=policy) as found:
+        async with about_to_die(found, redis_url, PREPARED, after=True) as logs:
+            asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.3.1 to staging")
+            await wait_until(lambda: logs.dead, seconds=20)
+        assert (await found.log_of(asked)).events[-1].type == "call_prepared"
+        found.clock.advance(minutes=minutes)
+        rewrite(policy, '[[policies]]\ntool = "deploy"\nroles = ["approver"]\napprovals = 1\n')
+        await found.start_worker(PACE)
+        if minutes == 1:  # a moment ago: what was ruled then holds
+            await found.finished(asked)
+            assert len(found.releases("staging")) == 2
+            return
+        card = await found.card(asked)
+        assert len(found.releases("staging")) == 1
+        await found.slack.click("lena", card, "approve")
+        await found.finished(asked)
+        assert len(found.releases("staging")) == 2

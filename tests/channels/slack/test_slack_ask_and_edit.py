@@ -54,7 +54,7 @@ async def test_a_question_goes_to_the_agent_and_the_request_is_made_anew(on_benc
 async def test_a_dialog_belongs_to_the_card_that_it_was_opened_from(
     redis_url: str, tmp_path: Path, action: str
 ) -> None:
-    """AP3: somebody deleted that card meanwhile, and the one in its place may say more: that one is to be read first."""
+    """AP3: that card was deleted meanwhile, and the one in its place may say more: that one is read first."""
     policy = tmp_path / "policy.toml"
     policy.write_text('[[policies]]\ntool = "deploy"\nwhen = { environment = "production" }\napprovals = 2\n')
     async with bench(redis_url, tmp_path, policy_file=policy) as found:

@@ -162,6 +162,19 @@ async def test_a_card_that_somebody_deleted_does_not_stop_the_thread(on_bench: B
     assert answers(on_bench, asked)[-1].text.startswith("Done:")
 
 
+async def test_what_was_approved_does_not_wait_for_a_slow_slack(on_bench: Bench) -> None:
+    """AP4: an approval has an end; what it lets run begins at once, and the card follows while it runs."""
+    asked = await on_bench.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+    card = await on_bench.card(asked)
+    answered = asyncio.Event()
+    on_bench.slack.faults.script("chat.update", Slow(until=answered))
+    await on_bench.slack.click("lena", card, "approve")
+    await on_bench.settled(asked, lambda log: log.events[-1].type == "tool_started")
+    answered.set()
+    await on_bench.finished(asked)
+    assert "Lena Vogt" in on_bench.slack.workspace.message(card.channel, card.ts).text
+
+
 async def test_what_slack_refuses_for_good_is_not_tried_for_ever(on_bench: Bench) -> None:
     """SL18: a channel that the bot was thrown out of ends the post, and the log says why."""
     on_bench.slack.faults.script("chat.postMessage", Refused("channel_not_found"))
