@@ -20,9 +20,9 @@ from bot.core.people import Actor, People
 from bot.core.protocols import Clock
 from bot.core.reading import match_choice
 from bot.core.standing import short
-from bot.core.values import RequestId, ThreadId
+from bot.core.values import ThreadId
 from bot.runtime.inbox import REFUSED, Inbox, UnknownThread
-from bot.runtime.store import Store
+from bot.runtime.store import CodeOwner, Store
 
 logger = structlog.get_logger(__name__)
 
@@ -115,12 +115,18 @@ class Commands:
                 return await self._cancel(command, by, place, log)
 
     async def _pending(self, by: Actor, place: Where) -> str:
-        at, people, codes = self._clock.now(), self._people(), await self._codes(by)
+        at, people, issued = self._clock.now(), self._people(), await self._codes(by)
         mine: list[c.Waiting] = []
         others: list[c.Waiting] = []
         for log in await self._recent():
             here = log.thread_id == place.thread_id
             able = c.to_decide(log, by, people, at)
+            # What was sent to whoever had this number before is no code of theirs.
+            codes = {
+                owner.request_id: code
+                for code, owner in issued.items()
+                if owner.thread_id == log.thread_id and log.reader_of(owner.post_id, by.address) in {"", by.id}
+            }
             mine += [c.waiting(log, one, by, at, deciding=True, here=here, codes=codes) for one in able]
             others += [
                 c.waiting(log, one, by, at, deciding=False, here=here, codes={})
@@ -129,10 +135,9 @@ class Commands:
             ]
         return c.pending_text(_channel(by), mine, others)
 
-    async def _codes(self, by: Actor) -> dict[RequestId, str]:
+    async def _codes(self, by: Actor) -> dict[str, CodeOwner]:
         """Only those that were sent to the number that asks now."""
-        issued = await self._store.codes.all(by.address) if _channel(by) == "sms" else {}
-        return {owner.request_id: code for code, owner in issued.items()}
+        return await self._store.codes.all(by.address) if _channel(by) == "sms" else {}
 
     async def _status(self, command: c.Command, by: Actor, place: Where, log: Log) -> str:
         at = self._clock.now()

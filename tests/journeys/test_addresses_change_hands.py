@@ -61,6 +61,12 @@ async def test_what_was_sent_to_one_person_is_no_vote_of_the_next_owner_of_the_a
         log = await found.settled(asked, refusals)
         assert (made(log), refusals(log)) == ([("nia", "approve")], [("kim", "token_owner")])
         assert len(found.releases()) == 1
+        if over == "text":
+            code = code_in(next(one.body for one in await found.sms("nia", 1) if one.body.startswith("Approve?")))
+            await found.twilio.text(NIA, "pending")
+            told = await found.sms("nia", 4)
+            assert "1 request for you to decide" in told[-1].body
+            assert code not in told[-1].body
 
 
 async def test_the_key_of_somebody_who_left_is_no_key(redis_url: str, tmp_path: Path) -> None:
