@@ -94,6 +94,8 @@ class Outgoing:
     """When the post was asked for: the same over all retries."""
     to: Address = ""
     """The person it is for, where one can be told. A shared conversation needs it only for copies."""
+    timezone: str = "UTC"
+    """Theirs, by its IANA name: a time that only they read is told as their clock shows it."""
     private: bool = False
     """A copy for `to` alone, who takes no part in `conversation`."""
     trail: str = ""

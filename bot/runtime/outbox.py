@@ -141,6 +141,7 @@ class Outbox:
             face=face,
             asked_at=asked_at,
             to=way.to,
+            timezone=self._routing.timezone_at(way.to),
             private=way.private,
             trail=log.state.trails.get(way.to, ""),
             ref=ref,

@@ -61,6 +61,11 @@ class Routing:
         person = self._people().at(address)
         return person.id if person else ""
 
+    def timezone_at(self, address: Address) -> str:
+        """The time zone of whoever has this address now."""
+        person = self._people().at(address)
+        return person.timezone if person else "UTC"
+
     async def turn_off(self, address: Address, why: str) -> None:
         """Nothing gets through to this address."""
         await self._addresses.turn_off(address, why)

@@ -26,6 +26,7 @@ from bot.core.people import Actor, People
 from bot.core.protocols import Clock
 from bot.core.reading import match_choice
 from bot.core.state import Post, RequestCard, RequestState
+from bot.core.times import on_the_clock
 from bot.core.tokens import Claim, Tokens, link_binds, read_token
 from bot.core.views import CardView, view_of
 from bot.core.wording import readable
@@ -58,6 +59,7 @@ class _Visit:
     log: Log
     one: RequestState
     by: Actor
+    timezone: str
 
     @property
     def counted(self) -> frozenset[str]:
@@ -113,7 +115,8 @@ def decide_page(  # noqa: C901 four small functions
         if one is None or not owner:
             raise _BadLink
         by = people().actor(owner, name=owner, authenticated_by=f"{owner.partition(':')[0]}-link")
-        return _Visit(claim, log, one, by)
+        person = known[owner]
+        return _Visit(claim, log, one, by, person.timezone if person else "UTC")
 
     @router.api_route("/decide/{token}", methods=["GET", "HEAD"])
     async def show(token: str) -> Response:
@@ -232,7 +235,10 @@ def _page(inbox: Inbox, there: _Visit, *, problem: str = "", status: int = 200) 
             offered.append(button)
         elif button == "deny" or not used:
             refusals.append(event.why)
-    until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC" if request.expires_at else ""
+    until = ""
+    if request.expires_at:
+        at, zone = on_the_clock(request.expires_at, there.timezone)
+        until = f"{at:%Y-%m-%d %H:%M} {zone}"
     fields = inbox.editable(there.log, request.id)
     return _response(
         view,

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from bot.core.people import Address
 from bot.core.protocols import Outgoing
+from bot.core.times import on_the_clock
 from bot.core.views import CardView, Mood, SayView, WhisperView
 from bot.core.wording import cut
 from channels.email.markdown import html_from_markdown, is_web_link
@@ -153,7 +154,7 @@ def _card(view: CardView, outgoing: Outgoing) -> tuple[Part, ...]:
     parts += _facts(view, whole)
     if whole.cut:
         parts += [Small("… [cut here]"), *_linked("Read all of it", outgoing.full_text_url)]
-    parts += _terms(view)
+    parts += _terms(view, outgoing)
     parts += _how(view, outgoing, may_decide=may_decide)
     return tuple(parts)
 
@@ -198,7 +199,7 @@ def _facts(view: CardView, whole: _Whole) -> list[Part]:
     return parts
 
 
-def _terms(view: CardView) -> list[Part]:
+def _terms(view: CardView, outgoing: Outgoing) -> list[Part]:
     """Who asked, who can decide, and until when."""
     notes: list[str] = []
     if view.kind == "approval":
@@ -208,7 +209,8 @@ def _terms(view: CardView) -> list[Part]:
         names = _names(view)
         notes.append(f"Can be decided by {names}." if names else "Nobody in the people file may decide this.")
     if view.expires_at:
-        notes.append(f"Open until {datetime.fromtimestamp(view.expires_at, UTC):%Y-%m-%d %H:%M} UTC.")
+        at, zone = on_the_clock(datetime.fromtimestamp(view.expires_at, UTC), outgoing.timezone)
+        notes.append(f"Open until {at:%Y-%m-%d %H:%M} {zone}.")
     return [Small(" ".join(notes))] if notes else []
 
 
@@ -255,7 +257,7 @@ def _news(view: CardView, outgoing: Outgoing) -> tuple[Part, ...]:
         name = one_line(view.artifact.title or view.artifact.name, 100)
         parts += _linked(f"{name} ({_size(view.artifact.size_bytes)})", outgoing.artifact_url)
     if view.open:
-        parts += _terms(view)
+        parts += _terms(view, outgoing)
         parts += _how(view, outgoing, may_decide=view.may_decide(outgoing.to))
     return tuple(parts)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from bot.core.people import Actor
 from bot.core.protocols import Outgoing
+from bot.core.times import on_the_clock
 from bot.core.views import CardView, SayView, WhisperView
 from channels.sms.plain import from_markdown, one_line
 from channels.sms.segments import CUT_MARK, MAX_CHARACTERS, cut_to, fits, size
@@ -69,7 +70,7 @@ def _said(text: str, link: str) -> str:
 
 
 def _approval(view: CardView, outgoing: Outgoing, code: str) -> str:
-    until = _until(view, outgoing.asked_at)
+    until = _until(view, outgoing)
     link = _link("All of it", outgoing.decide_url or outgoing.full_text_url)
     ending = _lines(f"Reply YES {code} or NO {code}.{until}", link)
     facts = [f"{one_line(fact.label)}: {one_line(fact.value)}" for fact in view.facts]
@@ -90,7 +91,7 @@ def _question(view: CardView, outgoing: Outgoing, code: str) -> str:
         how, choices = f"Reply {code} and the number.", view.choices
     else:
         how, choices = f"Reply {code} and your answer.", ()
-    how += _until(view, outgoing.asked_at)
+    how += _until(view, outgoing)
     title = one_line(view.title)
     listed = [f"{at} {one_line(choice)}" for at, choice in enumerate(choices, start=1)]
     context = one_line(view.context)
@@ -152,12 +153,13 @@ def _fill(head: str, details: Iterable[str], ending: str) -> str:
     return _lines(f"{text} {CUT_MARK}" if missing else text, ending)
 
 
-def _until(view: CardView, asked_at: datetime) -> str:
+def _until(view: CardView, outgoing: Outgoing) -> str:
     if view.expires_at is None:
         return ""
-    at = datetime.fromtimestamp(view.expires_at, UTC)
-    day = "" if at.date() == asked_at.date() else f"{at.day} {at:%b} "
-    return f" Open until {day}{at:%H:%M} UTC."
+    at, zone = on_the_clock(datetime.fromtimestamp(view.expires_at, UTC), outgoing.timezone)
+    today, _ = on_the_clock(outgoing.asked_at, outgoing.timezone)
+    day = "" if at.date() == today.date() else f"{at.day} {at:%b} "
+    return f" Open until {day}{at:%H:%M} {zone}."
 
 
 def _names(deciders: Sequence[Actor]) -> str:

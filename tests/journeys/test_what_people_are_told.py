@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from requesting import DEPLOY, NIA, OMAR, asks, code_in, is_sent, kinds, nth_card, office, refusals, requests
+from requesting import (
+    DEPLOY,
+    NIA,
+    OMAR,
+    PEOPLE,
+    asks,
+    code_in,
+    is_sent,
+    kinds,
+    nth_card,
+    office,
+    refusals,
+    requests,
+)
 from support import API_KEY, Bench
 
 TWO = "approvals = 2\n"
@@ -27,6 +41,20 @@ async def test_where_there_are_people_enough_it_does_not(redis_url: str, tmp_pat
     async with office(redis_url, tmp_path, f"{TWO}four_eyes = true\n") as found:
         asked = await found.slack.say("lena", "#deploys", DEPLOY)
         assert "can give one" not in str((await nth_card(found, asked, 1)).blocks)
+
+
+async def test_a_deadline_is_told_in_the_time_of_whoever_reads_it(redis_url: str, tmp_path: Path) -> None:
+    """A time that is read at night is read as one's own: mail, page and text name the zone."""
+    people = PEOPLE.replace('name = "Omar Haddad"\n', 'name = "Omar Haddad"\ntimezone = "America/New_York"\n')
+    people = people.replace('name = "Nia Stone"\n', 'name = "Nia Stone"\ntimezone = "Asia/Dubai"\n')
+    async with office(redis_url, tmp_path, 'life = "12h"\n', people=people) as found:
+        await nth_card(found, await found.slack.say("ana", "#deploys", DEPLOY), 1)
+        (text,) = await found.sms("nia", 1)
+        assert "Open until 21 Mar 01:00 UTC+04." in text.body
+        (mail,) = await found.mails("omar", 1)
+        assert "Open until 2026-03-20 17:00 EDT." in " ".join(mail.text.split())
+        (link,) = re.findall(r"http://bot.test(/decide/\S+)", mail.text)
+        assert "Open until 2026-03-20 17:00 EDT" in (await found.http.get(link)).text
 
 
 async def test_the_first_of_two_is_told_that_it_is_recorded(redis_url: str, tmp_path: Path) -> None:

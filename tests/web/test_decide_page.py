@@ -115,7 +115,7 @@ async def test_its_answers_are_kept_nowhere_and_it_needs_no_scripts(post: Bench)
     assert "v1.4.0" in shown.text
     assert "Ana Ruiz" in shown.text
     assert "This link is for Lena Vogt" in shown.text
-    assert "Open until 2026-03-20 10:00 UTC" in shown.text
+    assert "Open until 2026-03-20 11:00 CET" in shown.text
     assert buttons(shown) == ["approve", "deny", "ask", "edit"]
 
 
