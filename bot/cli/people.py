@@ -63,7 +63,7 @@ def check() -> None:
             deploys = _environments(settings, people, mistakes)
             if reason := _why_nothing(settings, policies):
                 _print(reason, indent=2)
-            for one in who_decides(people, policies, deploys, known_agents(settings), settings):
+            for one in who_decides(people, policies, deploys, known_agents(settings), settings, at=SystemClock().now()):
                 _print(one.what, indent=2, style="bold")
                 _print(one.how, indent=4)
                 for note in one.notes:

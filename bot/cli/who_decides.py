@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from bot.cli.entries import BY_THE_DEPLOY_FILE, never_reached, stay_approved, unknown_environments
+from bot.cli.nights import reaches_nobody
 from bot.core.agent import Agent
 from bot.core.people import People, Person
 from bot.core.policies import Policies, Policy
@@ -36,15 +38,20 @@ def who_decides(
     deploys: Mapping[str, Ruling],
     agents: Mapping[str, Agent],
     settings: Settings,
+    *,
+    at: datetime,
 ) -> Iterator[Decided]:
-    """What holds for each environment and each other tool with a word on it, and what each entry of the file says."""
+    """What holds for each environment and each other tool with a word on it, and what each entry of the file says.
+
+    `at`: the day for which quiet hours are looked at.
+    """
     for name, own in deploys.items():
         rulings = [policies.resolve(tool, {"environment": name}, own) for tool in BY_THE_DEPLOY_FILE]
         for ruling, what in zip(rulings, ("deploy to", "roll back"), strict=True):
             if what == "deploy to" or _bare(ruling) != _bare(rulings[0]):
                 changed = _changed(ruling, own, settings)
-                yield _of_a_ruling(f"{what} {name} ({settings.deploy_file}{changed})", people, ruling)
-    yield from _of_tools(people, policies, agents, settings)
+                yield _of_a_ruling(f"{what} {name} ({settings.deploy_file}{changed})", people, ruling, at)
+    yield from _of_tools(people, policies, agents, settings, at)
     typed, tools = names_as_typed(agents.values()), list(arguments_by_tool(agents.values()))
     for number, entry in enumerate(policies.entries, 1):
         what = f"{entry.subject} ({settings.policy_file}, entry {number})"
@@ -61,10 +68,12 @@ def who_decides(
             but = "runs unasked, but for what is of high risk" if runs else "lets nothing run unasked"
             yield Decided(what, but, notes=notes)
         else:
-            yield _of_an_entry(what, people, policies, entry, notes)
+            yield _of_an_entry(what, people, policies, entry, notes, at=at)
 
 
-def _of_tools(people: People, policies: Policies, agents: Mapping[str, Agent], settings: Settings) -> Iterator[Decided]:
+def _of_tools(
+    people: People, policies: Policies, agents: Mapping[str, Agent], settings: Settings, at: datetime
+) -> Iterator[Decided]:
     """The tools that ask people by a rule of their own, beside those whose rules the deploy file has."""
     for agent in agents.values():
         for tool in agent.tools:
@@ -73,7 +82,7 @@ def _of_tools(people: People, policies: Policies, agents: Mapping[str, Agent], s
             ruling = policies.resolve(tool.name, {}, tool.ruling)
             changed = _changed(ruling, tool.ruling, settings)
             notes = ("it may rule otherwise on single calls",) if tool.prepare else ()
-            yield _of_a_ruling(f"{tool.name} (agent {agent.name}{changed})", people, ruling, notes)
+            yield _of_a_ruling(f"{tool.name} (agent {agent.name}{changed})", people, ruling, at, notes)
 
 
 def _changed(ruling: Ruling, own: Ruling, settings: Settings) -> str:
@@ -93,7 +102,7 @@ def _still_approved(calls: Sequence[str], settings: Settings) -> Iterator[str]:
         )
 
 
-def _of_a_ruling(what: str, people: People, ruling: Ruling, notes: tuple[str, ...] = ()) -> Decided:
+def _of_a_ruling(what: str, people: People, ruling: Ruling, at: datetime, notes: tuple[str, ...] = ()) -> Decided:
     rule = ruling.rule
     if rule is None:
         return Decided(what, f"refused: {ruling.why}" if ruling.verdict == "refuse" else "runs unasked", notes=notes)
@@ -101,13 +110,17 @@ def _of_a_ruling(what: str, people: People, ruling: Ruling, notes: tuple[str, ..
     names = ", ".join(person.name for person in able) or "nobody"
     how = "; ".join([f"{rule.risk} risk", f"{plural(rule.approvals, 'approval')} of: {names}", *_terms(rule, people)])
     wrong = "" if len(able) >= rule.approvals else f"it takes {plural(rule.approvals, 'approval')}; who may: {names}"
-    return Decided(what, how, wrong, (*notes, *_four_eyes(rule, able), *_alone(rule)))
+    return Decided(
+        what, how, wrong, (*notes, *_four_eyes(rule, able), *_alone(rule), *reaches_nobody(rule, able, people, at))
+    )
 
 
-def _of_an_entry(what: str, people: People, policies: Policies, entry: Policy, notes: tuple[str, ...]) -> Decided:
+def _of_an_entry(
+    what: str, people: People, policies: Policies, entry: Policy, notes: tuple[str, ...], *, at: datetime
+) -> Decided:
     """What it says and no more: the rest depends on the tool."""
     if entry.verdict:
-        return _of_a_ruling(what, people, policies.applied(entry, entry.tool[0], may_run()), notes)
+        return _of_a_ruling(what, people, policies.applied(entry, entry.tool[0], may_run()), at, notes)
     rule = policies.applied(entry, entry.tool[0], needs_approval(ApprovalRule())).rule or ApprovalRule()
     parts = [f"{rule.risk} risk"] if entry.says("risk") else []
     parts += [plural(rule.approvals, "approval")] if entry.says("approvals") else []

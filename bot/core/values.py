@@ -143,6 +143,13 @@ class Artifact(Frozen):
     title: str = ""
 
 
+class Resting(Frozen):
+    """Somebody who is asked only when their quiet hours are over."""
+
+    name: str
+    until: datetime
+
+
 class Request(Frozen):
     """A question or an approval that waits for a person."""
 
@@ -166,6 +173,8 @@ class Request(Frozen):
     looked up again at the decision (AP7)."""
     copies: tuple[Address, ...] = ()
     """The deciders' addresses that the conversation does not reach: each gets a copy of its own."""
+    resting: tuple[Resting, ...] = ()
+    """Whose copies wait, because it was made in their quiet hours."""
     asked_by: str = ""
     """The name of whoever asked first, and of those who had a say since; for people to read."""
     requesters: tuple[str, ...] = ()

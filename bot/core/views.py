@@ -106,7 +106,11 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         open=one.status == "pending",
         context=request.context,
         facts=(*map(_fact, _changes(request)), *(preview.facts if preview else ())),
-        warnings=(*_short_of_people(one), *(preview.warnings if preview else ())),
+        warnings=(
+            *_short_of_people(one),
+            *(() if copy else _resting(one)),
+            *(preview.warnings if preview else ()),
+        ),
         details=preview.details if preview else "",
         format=request.format,
         choices=request.choices,
@@ -149,6 +153,20 @@ def _short_of_people(one: RequestState) -> tuple[str, ...]:
     names = f"only {' and '.join(able.values())} can give one" if able else "nobody can give one"
     later = ", unless the escalation brings in more" if len(rule.escalation) > one.escalated else ""
     return (f"It takes {plural(rule.approvals, 'approval')}, and {names}{later}.",)
+
+
+def _resting(one: RequestState) -> tuple[str, ...]:
+    """Who is asked later: whoever waits for them should know why they are silent."""
+    if one.status != "pending":
+        return ()
+    ends = one.request.expires_at
+    told = list[str]()
+    for who in one.request.resting:
+        hours = f"{one_line(who.name)} has quiet hours until {who.until:%H:%M} UTC"
+        told.append(
+            f"{hours}, when this is over already." if ends and who.until >= ends else f"{hours}, and is asked then."
+        )
+    return tuple(told)
 
 
 def _changes(request: Request) -> tuple[Fact, ...]:

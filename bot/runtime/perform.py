@@ -24,7 +24,7 @@ from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
 from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Requester, ToolContext, ToolError, ToolResult
-from bot.core.values import Artifact, CallId, Request, RequestId, must_not_run
+from bot.core.values import Artifact, CallId, Request, RequestId, Resting, must_not_run
 from bot.core.wording import cut
 from bot.runtime.outbox import Outbox
 from bot.runtime.routing import Asked, Routing, channel_of
@@ -223,7 +223,8 @@ class Perform:
         asked = await self._routing.ask(log.state, draft.rule, barred)
         first, *others = [self._requester(one).name for one in draft.requesters] or [""]
         asked_by = f"{first} ({', '.join(others)} had a say)" if others else first
-        return _request(draft, asked, asked_by, at)
+        resting = self._routing.resting(asked.copies, draft.rule, at)
+        return _request(draft, asked, resting, asked_by, at)
 
     async def _finished(self, call: Call, result: ToolResult, seconds: float) -> e.ToolFinished:
         text, artifact = redact(result.text), None
@@ -268,7 +269,7 @@ async def _within(seconds: float, work: Awaitable[T]) -> T:
         return await work
 
 
-def _request(draft: x.RequestDraft, asked: Asked, asked_by: str, at: datetime) -> Request:
+def _request(draft: x.RequestDraft, asked: Asked, resting: tuple[Resting, ...], asked_by: str, at: datetime) -> Request:
     expires_at = at + timedelta(seconds=draft.life_seconds) if draft.life_seconds else None
     return Request(
         id=secrets.token_urlsafe(24),
@@ -286,6 +287,7 @@ def _request(draft: x.RequestDraft, asked: Asked, asked_by: str, at: datetime) -
         entry=draft.entry,
         deciders=asked.deciders,
         copies=asked.copies,
+        resting=resting,
         asked_by=asked_by,
         requesters=draft.requesters,
         proposed=draft.proposed,

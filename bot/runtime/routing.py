@@ -13,7 +13,7 @@ from typing import Protocol
 from bot.core.people import Actor, Address, People, Person
 from bot.core.protocols import Channel
 from bot.core.state import RequestState, ThreadState
-from bot.core.values import ApprovalRule, Conversation, EscalationStep
+from bot.core.values import ApprovalRule, Conversation, EscalationStep, Resting
 
 MOST_COPIES = 500
 """Of a request, at once. Whoever is left out may decide all the same; a role that more people hold is a mistake."""
@@ -100,6 +100,17 @@ class Routing:
         """When the quiet hours of whoever has this address end, if it is in them."""
         person = self._people().at(address)
         return person.quiet.until(at) if person and person.quiet else None
+
+    def resting(self, copies: Iterable[Address], rule: ApprovalRule | None, at: datetime) -> tuple[Resting, ...]:
+        """Who of those that get a copy has quiet hours now, and no rule that wakes them."""
+        if rule and rule.wakes:
+            return ()
+        people, found = self._people(), dict[str, Resting]()
+        for address in copies:
+            person, until = people.at(address), self.quiet_until(address, at)
+            if person and until:
+                found[person.id] = Resting(name=person.name, until=until)
+        return tuple(found.values())
 
     async def _asked(
         self, state: ThreadState, persons: Iterable[Person], *, channels: tuple[str, ...] = (), aside: bool = False

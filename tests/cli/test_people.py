@@ -5,6 +5,7 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -18,8 +19,9 @@ from bot.cli.people import about, app, find
 from bot.cli.who_decides import who_decides
 from bot.core.agent import Agent
 from bot.core.people import Person
+from bot.core.policies import Policies
 from bot.core.tool import Tool, ToolContext, ToolResult
-from bot.core.values import ApprovalRule
+from bot.core.values import ApprovalRule, EscalationStep
 from bot.runtime.clock import SystemClock
 from bot.runtime.people_file import parse_people
 from bot.runtime.policy_file import arguments_by_tool, parse_policies
@@ -27,6 +29,7 @@ from bot.runtime.store import Store
 from bot.settings import Settings
 
 POLICY = Path(__file__).parents[2] / "policy.sample.toml"
+NOW = datetime(2026, 3, 20, 9, 0, tzinfo=UTC)
 NOWHERE = "redis://127.0.0.1:1"
 
 
@@ -207,12 +210,47 @@ def test_check_shows_the_rules_that_tools_bring_along() -> None:
     people = parse_people(PEOPLE.read_text())
     entries = '[[policies]]\ntool = "call"\npersons = ["ana"]\n'
     policies = parse_policies(entries, people, arguments_by_tool(agents.values()))
-    page, call, _ = who_decides(people, policies, {}, agents, Settings(_env_file=None))  # pyright: ignore[reportCallIssue]
+    settings = Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
+    page, call, _ = who_decides(people, policies, {}, agents, settings, at=NOW)
     assert page.what == "page (agent night)"
     assert page.how.startswith("high risk; 2 approvals of: Omar Haddad; four eyes; waits 15 minutes;")
     assert page.wrong == "it takes 2 approvals; who may: Omar Haddad"
     assert call.what == "call (agent night, policy.toml)"
     assert call.how.startswith("medium risk; 1 approval of: Ana Ruiz, Lena Vogt, Omar Haddad; four eyes;")
+
+
+@pytest.mark.parametrize(
+    ("quiet", "rule", "note"),
+    [
+        ({"lena": "22:00-07:00", "omar": "20:00-06:00"}, {}, "22:00 to 06:00 UTC everybody who is asked has"),
+        ({"lena": "12:00-13:00", "omar": "12:30-14:00"}, {"life_seconds": 900}, "12:30 to 13:00 UTC"),
+        ({"lena": "12:00-13:00", "omar": "12:30-14:00"}, {"life_seconds": 1800}, ""),  # it outlives them
+        ({"lena": "22:00-07:00", "omar": "10:00-16:00"}, {}, ""),  # never at the same time
+        ({"lena": "22:00-07:00"}, {}, ""),
+        ({"lena": "22:00-07:00", "omar": "22:00-07:00"}, {"wakes": True}, ""),
+        ({"lena": "22:00-07:00", "omar": "22:00-07:00"}, {"life_seconds": None}, ""),
+        (
+            {"lena": "22:00-07:00", "omar": "22:00-07:00"},
+            {"escalation": (EscalationStep(after=0.5, persons=("kim",)),)},
+            "",
+        ),
+    ],
+)
+def test_check_warns_of_hours_in_which_nobody_is_asked(quiet: dict[str, str], rule: dict[str, Any], note: str) -> None:
+    """A request that begins and ends in everybody's night reaches nobody; whoever writes the files should know."""
+    persons = (
+        f'[people.{who}]\nname = "{who.title()}"\nroles = ["{"oncall" if who == "kim" else "approver"}"]\n'
+        + (f'quiet_hours = "{quiet[who]}"\n' if who in quiet else "")
+        for who in ("lena", "omar", "kim")
+    )
+    people = parse_people("".join(persons))
+    tool = Tool("page", _Page, _page, writes=True, recovery="ask", rule=ApprovalRule(roles=("approver",), **rule))
+    agents = {"night": Agent(name="night", purpose="Wakes people.", prompt="Wake them.", tools=(tool,))}
+    settings = Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
+    (page,) = who_decides(people, Policies(), {}, agents, settings, at=NOW)
+    found = [one for one in page.notes if "quiet hours" in one]
+    assert len(found) == bool(note)
+    assert not note or found[0].startswith(note)
 
 
 def test_check_warns_of_rules_on_a_name_that_has_others(home: Path) -> None:

@@ -57,6 +57,38 @@ async def test_a_deadline_is_told_in_the_time_of_whoever_reads_it(redis_url: str
         assert "Open until 2026-03-20 17:00 EDT" in (await found.http.get(link)).text
 
 
+NIGHT = PEOPLE.replace('name = "Omar Haddad"\n', 'name = "Omar Haddad"\nquiet_hours = "08:00-11:00"\n').replace(
+    'name = "Nia Stone"\n', 'name = "Nia Stone"\nquiet_hours = "08:00-09:30"\n'
+)
+
+
+async def test_who_waits_is_told_who_is_asleep(redis_url: str, tmp_path: Path) -> None:
+    """AP11: a silence of quiet hours is understood, also where they last longer than the request."""
+    asleep = (
+        "Omar Haddad has quiet hours until 11:00 UTC, when this is over already.",
+        "Nia Stone has quiet hours until 09:30 UTC, and is asked then.",
+    )
+    async with office(redis_url, tmp_path, people=NIGHT) as found:
+        asked = await found.slack.say("ana", "#deploys", DEPLOY)
+        card = await found.card(asked)
+        for line in asleep:
+            assert line in str(card.blocks)
+        found.clock.advance(minutes=31)
+        (text,) = await found.sms("nia", 1)
+        assert "quiet hours" not in text.body
+        await found.slack.click("lena", card, "approve")
+        await found.finished(asked)
+        assert "quiet hours" not in str(found.slack.workspace.message(card.channel, card.ts).blocks)
+
+
+async def test_who_is_woken_is_not_said_to_be_asleep(redis_url: str, tmp_path: Path) -> None:
+    """A rule that wakes people asks them at once."""
+    async with office(redis_url, tmp_path, "wakes = true\n", people=NIGHT) as found:
+        asked = await found.slack.say("lena", "#deploys", DEPLOY)
+        assert "quiet hours" not in str((await nth_card(found, asked, 1)).blocks)
+        assert await found.mails("omar", 1)
+
+
 async def test_the_first_of_two_is_told_that_it_is_recorded(redis_url: str, tmp_path: Path) -> None:
     """AP6: by text and by mail, where no card changes before it is over."""
     async with office(redis_url, tmp_path, "approvals = 3\n") as found:
