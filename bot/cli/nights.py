@@ -28,8 +28,8 @@ def reaches_nobody(rule: ApprovalRule, able: Sequence[Person], people: People, a
     life = duration(timedelta(seconds=rule.life_seconds))
     yield (
         f"{begin:%H:%M} to {end:%H:%M} UTC {who} quiet hours, and a request lives {life}: one that is made then may "
-        "reach nobody by mail, text or direct message; give it a longer life, wakes = true, or an escalation to somebody "
-        "who is awake"
+        "reach nobody by mail, text or direct message; give it a longer life, wakes = true, or an escalation to "
+        "somebody who is awake"
     )
 
 

@@ -136,7 +136,8 @@ def _help(channel: str, agents: Sequence[tuple[str, str]]) -> str:
 def _help_by_text(agents: Sequence[tuple[str, str]]) -> str:
     head = "Switchboard: text me what you want done."
     tail = (
-        "Decide with YES or NO and the code I sent. Also: pending, status, whoami, cancel run (ends it). "
+        "Decide with YES or NO and the code I sent; the code, ASK and a question asks first. "
+        "Also: pending, status, whoami, cancel run (ends it). "
         "STOP or CANCEL alone ends all texts."
     )
     room = MOST_CHARACTERS["sms"] - len(head) - len(tail) - 2

@@ -60,7 +60,7 @@ async def answers(phones: Bench, person: str, at_least: int) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("HELP", "Decide with YES or NO and the code I sent."),
+        ("HELP", "Decide with YES or NO and the code I sent; the code, ASK and a question asks first."),
         ("?", "cancel run (ends it). STOP or CANCEL alone ends all texts."),
         ("pending", "Nothing waits for you"),
         ("Status.", "You have no threads with me lately."),
