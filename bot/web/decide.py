@@ -152,6 +152,8 @@ def decide_page(  # noqa: C901 four small functions
             refused = await press(there, attempt)
             there = await visit(token)
         except _BadLink:
+            # Whoever it was decided nothing, and somebody may have been told that they could (AP16).
+            await inbox.refuse("page:", "link", "a button of a page whose link is not valid, or has run out")
             return _told(_GONE)
         if refused is None or attempt.verdict in there.counted:
             return _shown(there)

@@ -199,6 +199,9 @@ async def test_a_link_that_is_not_good_says_so(post: Bench) -> None:
         for answer in (await post.http.get(f"/decide/{one}"), await post.http.post(f"/decide/{one}")):
             assert answer.status_code == 404, one
             assert "not valid, or it has run out" in answer.text
+    kept = await post.refused("page")  # AP16: each press, and no link that was only opened
+    assert [(one.rule, one.address) for one in kept] == [("link", "page:")] * len(bad)
+    assert not any(token[:20] in one.model_dump_json() for one in kept)
     assert (await post.http.get(f"/decide/{token.upper()}")).status_code == 200
     assert (await post.store.logs.load(before.thread_id)).events == before.events
     post.clock.advance(days=91)
