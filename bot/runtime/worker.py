@@ -78,6 +78,8 @@ class Worker:
         finally:
             await end(loops)
             await self._drain()
+            with suppress(StoreUnavailable):  # or others take over what it had read, once they miss it
+                await self._store.wakeups.leave(self.name)
             logger.info("worker_stopped", worker=self.name)
 
     async def drive(self, wakeup: Wakeup) -> None:

@@ -115,6 +115,34 @@ async def test_a_dead_holder_s_wake_up_stays_until_it_is_taken_over(store: Store
     assert await store.wakeups.backlog() == 1
 
 
+async def test_a_worker_that_goes_hands_back_what_it_had_read(store: Store) -> None:
+    """Another one reads it at once, without waiting for it to look abandoned; what is being driven stays."""
+    await store.logs.receive("t1", (launched(),))
+    assert await wakeups(store, "w1")
+    assert await store.wakeups.leave("w1") == 1
+    lease = await claimed(store, "w2")
+    assert (lease.fence, lease.recovered) == (1, False)
+    assert await store.wakeups.leave("w2") == 0
+    assert await store.wakeups.backlog() == 1
+    await store.wakeups.release(lease, seen=1)
+    assert await store.wakeups.leave("w2") == 0
+    shard = keys.wake(keys.shard_of("t1"))
+    assert await store.connection.redis.xinfo_consumers(shard, "workers") == []
+
+
+async def test_a_restart_holds_nothing_up(redis_url: str, tmp_path: Path) -> None:
+    """A wake-up that a worker had read when it was told to stop does not lie there until it looks abandoned."""
+    async with bench(redis_url, tmp_path, workers=0) as found:
+        await found.store.wakeups.prepare_shards()
+        worker = found.board.worker(FAST)
+        asked = await found.slack.say("ana", "#deploys", "@bot what is on production?")
+        assert len(await wakeups(found.store, worker.name)) == 1
+        worker.stop()
+        await worker.run()
+        await found.start_worker(replace(FAST, takeover_seconds=600.0, sweep_seconds=600.0))
+        await found.finished(asked)
+
+
 async def test_the_sweep_finds_what_nobody_looks_at(store: Store) -> None:
     """A net under everything: a wake-up that vanished is made anew."""
     await store.logs.receive("t1", (launched(),))

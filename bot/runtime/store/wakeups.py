@@ -18,6 +18,8 @@ from bot.runtime.store import keys
 from bot.runtime.store.connection import Connection, ms, reachable
 
 GROUP = "workers"
+_MOST_READ = 1_000
+"""Wake-ups of a shard that one worker can have read; in truth it is one, and what waits for a free slot."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,31 @@ class RedisWakeups:
         await self._connection.run(
             "release", lease.thread_id, [lease.thread_id, GROUP, lease.entry_id, lease.fence, seen, at]
         )
+
+    async def leave(self, consumer: str) -> int:
+        """A worker goes in order: what it has read and not looked at is queued again. Returns how much that was.
+
+        Its name goes too, unless something of it has to be taken over.
+        """
+        found = 0
+        for shard in range(keys.SHARDS):
+            found += await self._leave(shard, consumer)
+        return found
+
+    async def _leave(self, shard: int, consumer: str) -> int:
+        redis, stream, handed = self._connection.redis, keys.wake(shard), 0
+        with reachable():
+            left = await redis.xpending_range(stream, GROUP, min="-", max="+", count=_MOST_READ, consumername=consumer)
+        for entry_id in (one["message_id"] for one in left):
+            with reachable():
+                entries = await redis.xrange(stream, min=entry_id, max=entry_id)
+            for wakeup in (_wakeup(entry, fresh=True) for entry in entries):
+                arguments = [wakeup.thread_id, GROUP, wakeup.entry_id]
+                handed += int(await self._connection.run("hand_back", wakeup.thread_id, arguments))
+        if handed == len(left):
+            with reachable():
+                await redis.xgroup_delconsumer(stream, GROUP, consumer)
+        return handed
 
     async def crashes(self, thread_id: ThreadId) -> int:
         """How often in a row driving this thread has failed."""
