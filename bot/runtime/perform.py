@@ -6,7 +6,6 @@ Side effects happen here and nowhere else. Nothing is decided here that the poli
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -24,10 +23,11 @@ from bot.core.protocols import Clock, Lease, Model, ModelError, ThreadStore
 from bot.core.redact import redact
 from bot.core.state import Call
 from bot.core.tool import AnyTool, OutcomeUnknown, PrepareContext, Requester, ToolContext, ToolError, ToolResult
-from bot.core.values import Artifact, CallId, Request, RequestId, Resting, must_not_run
+from bot.core.values import Artifact, CallId, must_not_run
 from bot.core.wording import cut
+from bot.runtime.asking import Asking
 from bot.runtime.outbox import Outbox
-from bot.runtime.routing import Asked, Routing, channel_of
+from bot.runtime.routing import Routing, channel_of
 
 MAX_RESULT_CHARACTERS = 6_000
 """A longer result lies beside the log as an artifact; the model sees its beginning and its end."""
@@ -60,7 +60,7 @@ class Perform:
         self._model = model
         self._agents = agents
         self._outbox = outbox
-        self._routing = routing
+        self._asking = Asking(routing, people)
         self._people = people
         self._clock = clock
         self._place = place
@@ -85,9 +85,9 @@ class Perform:
             case x.RefuseCall(call_id, why):
                 return e.CallRefused(at=at, call_id=call_id, why=why)
             case x.OpenRequest(draft):
-                return e.RequestOpened(at=at, request=await self._request(draft, log, at))
+                return e.RequestOpened(at=at, request=await self._asking.request(draft, log.state, at))
             case x.Escalate(request_id, step):
-                return await self._escalate(request_id, step, log, at)
+                return await self._asking.escalation(request_id, step, log.state, at)
             case x.RunTool(call):
                 return await self._start(call, log, at)
             case x.MarkInDoubt(call_id, why):
@@ -212,20 +212,6 @@ class Perform:
         name, kind, roles = self._people().requester(actor_id)
         return Requester(actor_id, name, kind, roles)
 
-    async def _escalate(self, request_id: RequestId, step: int, log: Log, at: datetime) -> e.Event:
-        one = log.state.requests[request_id]
-        steps = one.request.rule.escalation if one.request.rule else ()
-        asked = await self._routing.ask_too(log.state, one, steps[step])
-        return e.RequestEscalated(at=at, request_id=request_id, step=step, deciders=asked.deciders, copies=asked.copies)
-
-    async def _request(self, draft: x.RequestDraft, log: Log, at: datetime) -> Request:
-        barred = draft.requesters if draft.rule and draft.rule.four_eyes else ()
-        asked = await self._routing.ask(log.state, draft.rule, barred)
-        first, *others = [self._requester(one).name for one in draft.requesters] or [""]
-        asked_by = f"{first} ({', '.join(others)} had a say)" if others else first
-        resting = self._routing.resting(asked.copies, draft.rule, at)
-        return _request(draft, asked, resting, asked_by, at)
-
     async def _finished(self, call: Call, result: ToolResult, seconds: float) -> e.ToolFinished:
         text, artifact = redact(result.text), None
         if result.output_bytes:
@@ -267,35 +253,6 @@ class Perform:
 async def _within(seconds: float, work: Awaitable[T]) -> T:
     async with asyncio.timeout(seconds):
         return await work
-
-
-def _request(draft: x.RequestDraft, asked: Asked, resting: tuple[Resting, ...], asked_by: str, at: datetime) -> Request:
-    expires_at = at + timedelta(seconds=draft.life_seconds) if draft.life_seconds else None
-    return Request(
-        id=secrets.token_urlsafe(24),
-        kind=draft.kind,
-        purpose=draft.purpose,
-        call_id=draft.call_id,
-        prompt=draft.prompt,
-        context=draft.context,
-        urgency=draft.urgency,
-        format=draft.format,
-        choices=draft.choices,
-        preview=draft.preview,
-        digest=draft.digest,
-        rule=draft.rule,
-        entry=draft.entry,
-        deciders=asked.deciders,
-        copies=asked.copies,
-        resting=resting,
-        asked_by=asked_by,
-        requesters=draft.requesters,
-        proposed=draft.proposed,
-        changed_to=draft.changed_to,
-        edited_by=draft.edited_by,
-        steps_due=draft.steps_due,
-        expires_at=expires_at,
-    )
 
 
 def _artifact_name(kind: str, call_id: CallId) -> str:
