@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from bot.core import events as e
 from bot.core.faces import is_settled
-from bot.core.state import Post, Say, ThreadState
+from bot.core.state import Post, Report, Say, ThreadState
 from bot.core.values import PostId
+
+_MOST_EARLY = 5
+"""Reports on one post that are kept until it is known which sending they are about."""
 
 
 def say(state: ThreadState, text: str, *, tone: str = "notice") -> ThreadState:
@@ -21,8 +25,11 @@ def delivered(
     state: ThreadState, event: e.PostSent | e.PostFailed | e.PostHeld | e.PostReported | e.PostRetryDue
 ) -> ThreadState:
     """The state after a channel said what became of a post, or after a pause was over."""
-    if event.post_id in state.called_off and _may_have_arrived(event):
-        state = _back(state, event.post_id)
+    if event.post_id in state.called_off:
+        if isinstance(event, e.PostReported):
+            return _noted(state, event)
+        if _may_have_arrived(event):
+            state = _back(state, event.post_id)
     post = state.posts.get(event.post_id)
     if post is None:
         return state
@@ -34,16 +41,21 @@ def delivered(
         case e.PostFailed():
             return _post_failed(state, post, event)
         case e.PostReported():
-            return _reported(state, post, event)
+            return _reported(state, post, _report(event), event.at)
         case e.PostSent():
-            state = state.but(conversation=event.conversation or state.conversation)
-            if event.to and event.to not in state.reached:
-                state = state.but(reached=(*state.reached, event.to))
-            shown = replace(
-                post, ref=event.ref, shown=event.face, attempts=0, in_doubt=False, blocked=False,
-                to=event.to, tracked=event.tracked,
-            )  # fmt: skip
-            return _kept(state, shown)
+            return _sent(state, post, event)
+
+
+def _sent(state: ThreadState, post: Post, event: e.PostSent) -> ThreadState:
+    state = state.but(conversation=event.conversation or state.conversation)
+    if event.to and event.to not in state.reached:
+        state = state.but(reached=(*state.reached, event.to))
+    shown = replace(
+        post, ref=event.ref, shown=event.face, attempts=0, in_doubt=False, blocked=False,
+        to=event.to, tracked=event.tracked, early=(),
+    )  # fmt: skip
+    known = [one for one in post.early if one.ref in {event.ref, ""}]
+    return _reported(state, shown, known[-1], event.at) if known else _kept(state, shown)
 
 
 def _may_have_arrived(event: e.Event) -> bool:
@@ -67,17 +79,33 @@ def _post_failed(state: ThreadState, post: Post, event: e.PostFailed) -> ThreadS
     return state.with_post(tried)
 
 
-def _reported(state: ThreadState, post: Post, event: e.PostReported) -> ThreadState:
-    """What became of a post on its way. A report that comes late or twice changes nothing (SM11)."""
-    stale = bool(event.ref) and (event.ref != post.ref or not post.tracked)
-    if not post.ref or stale:
+def _report(event: e.PostReported) -> Report:
+    return Report(event.ref, event.outcome, event.retry_at)
+
+
+def _noted(state: ThreadState, event: e.PostReported) -> ThreadState:
+    """A report on a post that was called off while it was on its way, in case that it turns out to have been sent."""
+    post = _with_early(state.called_off[event.post_id], _report(event))
+    return state.but(called_off={**state.called_off, post.id: post})
+
+
+def _with_early(post: Post, report: Report) -> Post:
+    return replace(post, early=(*post.early, report)[-_MOST_EARLY:])
+
+
+def _reported(state: ThreadState, post: Post, report: Report, at: datetime) -> ThreadState:
+    """What became of a post on its way. A report that comes twice changes nothing, and one may come early (SM11)."""
+    if not post.ref or (report.ref and report.ref != post.ref):
+        # Of a sending that is not on record yet, or of one before. Without a ref, what was sent anew could be either.
+        return state if post.resent and not report.ref else state.with_post(_with_early(post, report))
+    if report.ref and not post.tracked:
         return state
-    again = event.outcome == "undeliverable" or (event.outcome == "retry" and not post.resent)
+    again = report.outcome == "undeliverable" or (report.outcome == "retry" and not post.resent)
     if not again:
         return _kept(state, replace(post, tracked=False))
     # Sent anew: the outbox knows by now which addresses are of no use, and takes another one of the same person.
-    anew = replace(post, ref=None, shown="", to="", tracked=False, resent=True, blocked=event.retry_at is not None)
-    return state.with_post(anew)
+    waits = report.retry_at is not None and report.retry_at > at
+    return state.with_post(replace(post, ref=None, shown="", to="", tracked=False, resent=True, blocked=waits))
 
 
 def _kept(state: ThreadState, post: Post) -> ThreadState:

@@ -169,6 +169,16 @@ Content = Say | RequestCard | Reminder | ActivityCard | Whisper
 
 
 @dataclass(frozen=True)
+class Report:
+    """What a channel says became of one sending."""
+
+    ref: str
+    """Which one; empty: whatever was sent last."""
+    outcome: Literal["delivered", "undeliverable", "failed", "retry"]
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Post:
     """Something that the conversation is to be shown, and what it shows so far."""
 
@@ -190,6 +200,8 @@ class Post:
     """It was sent once more, because the first one did not arrive."""
     lost: bool = False
     """Nobody can be reached with it, and the conversation was told."""
+    early: tuple[Report, ...] = ()
+    """Reports on sendings that are not on record: a report may be faster than whoever sent."""
 
     @property
     def line(self) -> Address:

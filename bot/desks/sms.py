@@ -87,9 +87,10 @@ class SmsDesk:
         if log.asking(report.post_id) is None:
             return
         sent = next((event for event in log.events if isinstance(event, PostSent) and event.ref == report.sid), None)
-        if outcome == "undeliverable" and sent and sent.to.startswith(f"{CHANNEL}:"):
-            # The address of this very text: by now its post may have gone elsewhere.
-            await self._store.addresses.turn_off(sent.to, f"texts do not arrive ({detail})")
+        # The address of this very text: by now its post may have gone elsewhere. Twilio may be faster than our worker.
+        to = sent.to if sent else address_of(report.to)
+        if outcome == "undeliverable" and to.startswith(f"{CHANNEL}:") and to in log.recipients_of(report.post_id):
+            await self._store.addresses.turn_off(to, f"texts do not arrive ({detail})")
         known = "failed" if outcome == "filtered" else outcome
         await self._report(report.post_id, known, detail, ref=report.sid, delivery=f"status:{report.sid}:{known}")
 

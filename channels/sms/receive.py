@@ -222,6 +222,8 @@ class StatusReport:
     status: str
     error_code: int | None
     post_id: PostId
+    to: str
+    """The number that it was sent to."""
 
     @property
     def rank(self) -> int:
@@ -235,7 +237,13 @@ def read_status(form: Mapping[str, str], query: Mapping[str, str]) -> StatusRepo
     post_id = query.get("post", "")
     if not _SID.fullmatch(sid) or status not in STATUS_RANKS or not 0 < len(post_id) <= _MAX_POST_ID:
         return None
-    return StatusReport(sid=sid, status=status, error_code=_count(form.get("ErrorCode", "")) or None, post_id=post_id)
+    return StatusReport(
+        sid=sid,
+        status=status,
+        error_code=_count(form.get("ErrorCode", "")) or None,
+        post_id=post_id,
+        to=form.get("To", ""),
+    )
 
 
 def outcome_of(report: StatusReport) -> Outcome | None:

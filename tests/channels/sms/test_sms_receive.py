@@ -19,6 +19,7 @@ from channels.sms.receive import (
 )
 
 SID = "SM" + "0123456789abcdef" * 2
+NUMBER = "+12025550111"
 FORM = {"From": "+12025550111", "To": "+12025550100", "Body": "hello", "MessageSid": SID, "NumMedia": "0"}
 
 
@@ -204,15 +205,15 @@ def test_no_text_approves_with_anything_beside_it(text: str, other: str) -> None
 )
 def test_outcomes(status: str, code: int | None, outcome: str | None) -> None:
     """SM11: each error has its class, and nothing is said before a text's way is over."""
-    assert outcome_of(StatusReport(SID, status, code, "t:1:0")) == outcome
+    assert outcome_of(StatusReport(SID, status, code, "t:1:0", NUMBER)) == outcome
 
 
 def test_a_status_report_is_read() -> None:
     """SM11: Twilio's form and our own query together."""
-    form = {"MessageSid": SID, "MessageStatus": "undelivered", "ErrorCode": "30003"}
-    assert read_status(form, {"post": "t0123:12:0"}) == StatusReport(SID, "undelivered", 30003, "t0123:12:0")
+    form = {"MessageSid": SID, "MessageStatus": "undelivered", "ErrorCode": "30003", "To": NUMBER}
+    assert read_status(form, {"post": "t0123:12:0"}) == StatusReport(SID, "undelivered", 30003, "t0123:12:0", NUMBER)
     plain = read_status({"MessageSid": SID, "MessageStatus": "sent"}, {"post": "t:1:0"})
-    assert plain == StatusReport(SID, "sent", None, "t:1:0")
+    assert plain == StatusReport(SID, "sent", None, "t:1:0", "")
 
 
 @pytest.mark.parametrize(
@@ -234,4 +235,6 @@ def test_statuses_have_an_order() -> None:
     """SM11: a late `sent` is older than `delivered`, and final ones do not replace each other."""
     order = ["queued", "sending", "sent", "delivered"]
     assert [STATUS_RANKS[one] for one in order] == [0, 1, 2, 3]
-    assert {StatusReport(SID, one, None, "p").rank for one in ("delivered", "undelivered", "failed", "read")} == {3}
+    assert {
+        StatusReport(SID, one, None, "p", NUMBER).rank for one in ("delivered", "undelivered", "failed", "read")
+    } == {3}

@@ -49,7 +49,7 @@ async def test_a_failure_reported_after_the_delivery_sends_nothing_again(phones:
     (asked,) = await phones.sms("lena", 1)
     log = await phones.until(lambda log: [event.type for event in log.events].count("post_reported") == 3)
     post = next(event.post_id for event in log.events if event.type == "post_sent" and event.ref == asked.sid)
-    await desk_of(phones).status(StatusReport(asked.sid, "undelivered", 30003, post))
+    await desk_of(phones).status(StatusReport(asked.sid, "undelivered", 30003, post, PHONES["lena"]))
     phones.clock.advance(minutes=10)
     log = await phones.until(lambda log: isinstance(log.events[-1], PostReported))
     assert len(phones.twilio.sent_to(PHONES["lena"])) == 1
