@@ -189,12 +189,12 @@ def _preview(
 
 async def _run(world: World, exact: ExactDeploy, context: ToolContext, *, back: bool = False) -> ToolResult:
     environment = await world.environment(exact.environment)
-    if await asyncio.to_thread(has_begun, world.runs, context.call_id):
+    if await asyncio.to_thread(has_begun, world.runs, context.key):
         return await _carried_out(world, environment, exact, context)  # follow it to its end
     if not context.may_begin:
         message = "Not deployed: it had not begun when its worker stopped, and by now it may not begin any more."
         raise ToolError(message, summary="it had not begun")
-    async with _alone(world, environment, context.call_id):
+    async with _alone(world, environment, context.key):
         await _still_as_shown(world, environment, exact)
         if back:
             await must_still_be_older(world, environment.name, exact.commit, exact.replaces)
@@ -202,13 +202,13 @@ async def _run(world: World, exact: ExactDeploy, context: ToolContext, *, back: 
 
 
 async def _carried_out(world: World, environment: Environment, exact: ExactDeploy, context: ToolContext) -> ToolResult:
-    tree = world.checkouts / hashlib.sha256(context.call_id.encode()).hexdigest()[:24]
+    tree = world.checkouts / hashlib.sha256(context.key.encode()).hexdigest()[:24]
     try:
         tree.parent.mkdir(parents=True, exist_ok=True)
         await world.source().checkout(exact.commit, tree)
-        words = environment.deploy_command(commit=exact.commit, reference=exact.reference, run=context.call_id)
+        words = environment.deploy_command(commit=exact.commit, reference=exact.reference, run=context.key)
         command = Command(words, tree, environment.time_limit_seconds)
-        result = await run_once(world.runs, context.call_id, command, on_output=context.output)
+        result = await run_once(world.runs, context.key, command, on_output=context.output)
     except RunLost as error:
         raise OutcomeUnknown(f"The deploy command was started and its end is not known. {error}") from error
     except (RepositoryError, RunError) as error:

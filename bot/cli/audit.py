@@ -167,7 +167,7 @@ def verify_trail(
     if len(done.problems) > _MOST_PROBLEMS:
         typer.echo(f"… and {len(done.problems) - _MOST_PROBLEMS} more")
     typer.echo(_summary(done, against_redis=against_redis))
-    if done.problems:
+    if done.problems or (not done.records and done.not_exported):  # a file that was emptied has no chain to break
         raise typer.Exit(1)
 
 
@@ -194,7 +194,10 @@ def _summary(done: Verified, *, against_redis: bool) -> str:
     if done.other_key:
         lines.append(f"{done.other_key} were exported under another SECRET_KEY: what they say was compared, no more.")
     if done.not_exported:
-        lines.append(f"Not exported yet: {done.not_exported}.")
+        lines.append(
+            f"Redis has {plural(done.not_exported, 'record')} more: not exported yet, or cut off the end of the file; "
+            "--head with the last hash that was kept elsewhere tells which."
+        )
     return "\n".join(lines)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 
-from bot.core.policies import Policies, Policy
+from bot.core.policies import Policies, Policy, matches
 from bot.core.values import Ruling
 
 BY_THE_DEPLOY_FILE = ("deploy", "rollback")
@@ -59,7 +58,7 @@ def _meets(entry: Policy, tool: str, call: Mapping[str, str]) -> bool:
 
 
 def _meant(entry: Policy, tools: Sequence[str]) -> list[str]:
-    return [tool for tool in tools if any(fnmatchcase(tool, one) for one in entry.tool)]
+    return [tool for tool in tools if matches(entry.tool, tool)]
 
 
 def _covers(wider: Policy, entry: Policy, tools: Sequence[str]) -> bool:
@@ -71,12 +70,10 @@ def _covers(wider: Policy, entry: Policy, tools: Sequence[str]) -> bool:
 
 
 def _holds(wide: str, pattern: str) -> bool:
-    """Whether every text that matches the pattern matches the wide one. No, where that would take more than a look."""
-    if wide == pattern or _is_plain(pattern):
-        return wide == pattern or fnmatchcase(pattern, wide)
+    """Whether every text that matches the pattern matches the wide one."""
     # A star of the pattern can only be matched by a star of the wide one, which takes whatever stands for it.
-    return not set("?[") & set(wide + pattern) and fnmatchcase(pattern, wide)
+    return matches((wide,), pattern)
 
 
 def _is_plain(pattern: str) -> bool:
-    return not set("*?[") & set(pattern)
+    return "*" not in pattern

@@ -17,7 +17,8 @@ def reaches_nobody(rule: ApprovalRule, able: Sequence[Person], people: People, a
     """Said where a request can live and die within such a night. `at`: any time of the day that is meant."""
     if rule.wakes or rule.life_seconds is None:
         return
-    asked = [*able, *(one for step in rule.escalation for one in people.deciders(step.roles, step.persons))]
+    later = (one for step in rule.escalation for one in people.deciders(step.roles, step.persons))
+    asked = list({one.id: one for one in (*able, *later)}.values())
     night = longest_night(asked, at)
     if night is None:
         return
@@ -47,4 +48,6 @@ def longest_night(persons: Sequence[Person], at: datetime) -> tuple[datetime, da
         if not quiet and since is not None:
             nights.append((since, moment))
             since = None
+    if since is not None:
+        nights.append((since, begin + 2 * _DAY))
     return max(nights, key=lambda one: one[1] - one[0], default=None)

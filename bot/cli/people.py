@@ -114,7 +114,7 @@ def known_agents(settings: Settings) -> dict[str, Agent]:
 def find(people: People, who: str) -> list[Person]:
     """Everybody who is meant by an id, an address with or without its channel, or a part of a name."""
     who = who.strip()
-    if person := people.get(who):
+    if person := people.get(who.removeprefix("@")):  # with the sign where it is an id, as in API_KEYS and deploy.toml
         return [person]
     channel, _, place = who.partition(":")
     if channel in _CHANNELS:
@@ -210,7 +210,10 @@ def _why_nothing(settings: Settings, policies: Policies) -> str:
     """Why there is nothing to say of who decides; empty where the files that say it are there."""
     if settings.deploy_file.exists() or policies.entries:
         return ""
-    return f"There is no {settings.deploy_file} (DEPLOY_FILE), and {settings.policy_file} (POLICY_FILE) has no entries."
+    policy = "has no entries" if settings.policy_file.exists() else "is not there either"
+    sample = settings.data_dir / "sample" / "deploy.toml"
+    hint = f" `make dev` deploys by {sample}: set DEPLOY_FILE to that to see what it says." if sample.exists() else ""
+    return f"There is no {settings.deploy_file} (DEPLOY_FILE), and {settings.policy_file} (POLICY_FILE) {policy}.{hint}"
 
 
 def _environments(settings: Settings, people: People, mistakes: list[str]) -> dict[str, Ruling]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from bot.cli.entries import BY_THE_DEPLOY_FILE, never_reached, stay_approved, unknown_environments
 from bot.cli.nights import reaches_nobody
 from bot.core.agent import Agent
 from bot.core.people import People, Person
-from bot.core.policies import Policies, Policy
+from bot.core.policies import Policies, Policy, matches
 from bot.core.values import ApprovalRule, EscalationStep, Ruling, may_run, needs_approval
 from bot.core.wording import plural
 from bot.runtime.policy_file import arguments_by_tool, names_as_typed
@@ -110,9 +109,7 @@ def _of_a_ruling(what: str, people: People, ruling: Ruling, at: datetime, notes:
     names = ", ".join(person.name for person in able) or "nobody"
     how = "; ".join([f"{rule.risk} risk", f"{plural(rule.approvals, 'approval')} of: {names}", *_terms(rule, people)])
     wrong = "" if len(able) >= rule.approvals else f"it takes {plural(rule.approvals, 'approval')}; who may: {names}"
-    return Decided(
-        what, how, wrong, (*notes, *_four_eyes(rule, able), *_alone(rule), *reaches_nobody(rule, able, people, at))
-    )
+    return Decided(what, how, wrong, (*notes, *_thoughts(rule, able, people, at)))
 
 
 def _of_an_entry(
@@ -136,7 +133,16 @@ def _of_an_entry(
         return Decided(what, how, notes=notes)
     short = f"it takes {plural(rule.approvals, 'approval')}, and {plural(len(able), 'person')} may"
     wrong = short if len(able) < rule.approvals else ""
-    return Decided(what, how, wrong, (*notes, *_four_eyes(rule, able)))
+    return Decided(what, how, wrong, (*notes, *_four_eyes(rule, able), *_out_of_reach(rule, people)))
+
+
+def _thoughts(rule: ApprovalRule, able: Sequence[Person], people: People, at: datetime) -> Iterator[str]:
+    """What is no mistake, and worth one."""
+    yield from _four_eyes(rule, able)
+    yield from _alone(rule)
+    yield from _by_text(rule)
+    yield from _out_of_reach(rule, people)
+    yield from reaches_nobody(rule, able, people, at)
 
 
 def _four_eyes(rule: ApprovalRule, able: Sequence[Person]) -> Iterator[str]:
@@ -153,9 +159,27 @@ def _alone(rule: ApprovalRule) -> Iterator[str]:
         yield "high risk, and one person alone may ask for it and approve it; four_eyes = true takes a second one"
 
 
+def _by_text(rule: ApprovalRule) -> Iterator[str]:
+    """Said where a text message approves what is of high risk (SM8): it may come from the deploy file, unnoticed."""
+    if rule.risk == "high" and "sms" in rule.channels:
+        yield (
+            "high risk, and a text message may approve it, whose sender can be forged; "
+            "leave sms out of channels to end that"
+        )
+
+
+def _out_of_reach(rule: ApprovalRule, people: People) -> Iterator[str]:
+    """Said of each step with channels over which somebody whom it names has no address."""
+    for step in rule.escalation:
+        for person in people.deciders(step.roles, step.persons) if step.channels else ():
+            if not {one.partition(":")[0] for one in person.addresses} & set(step.channels):
+                lacks = f"{person.name} has no address for {' or '.join(step.channels)}"
+                yield f"at {step.after:.0%}: {lacks}, so is asked some other way, if any"
+
+
 def _names_that_have_others(entry: Policy, typed: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     """Said of each `when` on a name as somebody typed it: what has another name too gets past the entry."""
-    meant = [names for tool, names in typed.items() if any(fnmatchcase(tool, pattern) for pattern in entry.tool)]
+    meant = [names for tool, names in typed.items() if matches(entry.tool, tool)]
     for key in entry.when:
         if pins := sorted({names[key] for names in meant if key in names}):
             yield (

@@ -165,6 +165,8 @@ def whoami_text(by: Actor, people: People) -> str:
     roles = f"Roles: {', '.join(person.roles)}." if person.roles else "You have no roles."
     quiet = person.quiet
     hours = f"{quiet.begin:%H:%M} to {quiet.end:%H:%M} ({quiet.timezone})" if quiet else "none"
+    if person.external:
+        roles += " You belong to another organisation, so you approve nothing."
     return f"You are {one_line(person.name)} ({person.id}). {roles} Quiet hours: {hours}. {how}"
 
 

@@ -60,7 +60,9 @@ def arguments_from(proposed: Arguments, typed: Mapping[str, str], schema: type[B
         # Forms change line breaks and the blanks at the ends; what was left as it was offered stays as it was.
         offered = _plain(_shown(_proposed(proposed, name, info)))
         if _plain(text) not in {offered, readable(offered)}:
-            wanted[name] = _read(_plain(text)[:MAX_TYPED], info)
+            if len(_plain(text)) > MAX_TYPED:
+                raise ValueError(f"{name} is too long: {MAX_TYPED:,} characters are the most")
+            wanted[name] = _read(_plain(text), info)
     return _checked(wanted, proposed, schema)
 
 

@@ -224,12 +224,15 @@ def _prepared(state: ThreadState, event: e.CallPrepared) -> ThreadState:
     call = state.call
     if call is None or call.id != event.call_id or call.phase not in {"chosen", "prepared"}:
         return state
-    prepared, again = event.prepared, call.phase == "prepared"
+    prepared = event.prepared
+    before = call.prepared.ruling.verdict if call.prepared and call.phase == "prepared" else ""
     state = state.but(call=replace(call, phase="prepared", prepared=prepared))
     if not prepared.writes or prepared.ruling.verdict == "refuse":
         return state
     state = state.with_activity(call.id, Activity(title=prepared.preview.title))
-    if prepared.ruling.verdict == "run" and state.conversation and not again:
+    if before == "run" and prepared.ruling.verdict == "approve":  # what is shown of it must not look as if it ran
+        return r.activity_is(state, call.id, "not_run", "it takes an approval by now")
+    if before != "run" and prepared.ruling.verdict == "run" and state.conversation:
         return state.with_post(Post(id=f"{state.thread_id}:{state.seq}:0", content=ActivityCard(call.id)))
     return state
 

@@ -19,7 +19,7 @@ from bot.core.events import (
 from bot.core.fold import fold, step
 from bot.core.people import Address
 from bot.core.state import RequestState, ThreadState, Whisper
-from bot.core.values import CallId, PostId, ThreadId
+from bot.core.values import CallId, PostId, RequestId, ThreadId
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,15 @@ class Log:
                 return self.state.requests.get(request_id)
             case _:
                 return None
+
+    def request_id_of(self, post_id: PostId) -> RequestId:
+        """The id of that request, empty where a post is about none. What answers the post answers this and no other."""
+        one = self.request_of(post_id)
+        return one.request.id if one else ""
+
+    def chosen_at(self, call_id: CallId) -> datetime:
+        """When the call was chosen: with its id it names the call for ever, though a log may be lost or end."""
+        return self.events[int(call_id.split(":")[1]) - 1].at
 
     def prepared_at(self, call_id: CallId) -> datetime:
         """When the call was prepared last. Raises StopIteration where it never was."""

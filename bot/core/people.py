@@ -147,12 +147,15 @@ class People:
     def deciders(
         self, roles: Iterable[RoleName], persons: Iterable[str] = (), *, barred: Iterable[str] = ()
     ) -> tuple[Person, ...]:
-        """Who may decide: everybody who holds one of these roles or is named, and is not barred."""
+        """Who may decide: everybody who holds one of these roles or is named, and is not barred.
+
+        Members of another organisation approve nothing (SL22), so nobody counts on them or asks them.
+        """
         wanted, named, without = set(roles), set(persons), set(barred)
         return tuple(
             person
             for person in self._by_id.values()
-            if (wanted & set(person.roles) or person.id in named) and person.id not in without
+            if (wanted & set(person.roles) or person.id in named) and person.id not in without and not person.external
         )
 
     def requester(self, actor_id: str) -> tuple[str, Literal["person", "service", "unknown"], frozenset[RoleName]]:

@@ -7,9 +7,10 @@ here lets a call run that the tool itself refuses.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -115,8 +116,8 @@ class Policy(Frozen):
 
     def matches(self, tool: str, arguments: Arguments) -> bool:
         """Whether it is about this call. An argument that is missing, a list or a table matches nothing."""
-        return _matches(self.tool, tool) and all(
-            key in arguments and (text := _text(arguments[key])) is not None and _matches(patterns, text)
+        return matches(self.tool, tool) and all(
+            key in arguments and (text := _text(arguments[key])) is not None and matches(patterns, text)
             for key, patterns in self.when.items()
         )
 
@@ -184,13 +185,23 @@ class Policies:
         return rule
 
 
-def _matches(patterns: Iterable[str], text: str) -> bool:
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
+def matches(patterns: Iterable[str], text: str) -> bool:
+    """`*` stands for anything, and nothing else for anything but itself."""
+    whole = unicodedata.normalize("NFC", text)
+    return any(_pattern(pattern).fullmatch(whole) for pattern in patterns)
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    parts = unicodedata.normalize("NFC", pattern).split("*")
+    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
 
 
 def _text(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return str(value) if isinstance(value, str | int | float) else None
 
 
@@ -245,7 +256,7 @@ def unknown_names(one: Policy | Escalation, people: People) -> Iterator[str]:
 
 def unknown_tools(entry: Policy, tools: Mapping[str, Iterable[str]]) -> Iterator[str]:
     """Tools and arguments that no agent has, a line each. `tools`: the names of the exact arguments of each."""
-    meant = {pattern: [tool for tool in tools if fnmatchcase(tool, pattern)] for pattern in entry.tool}
+    meant = {pattern: [tool for tool in tools if matches((pattern,), tool)] for pattern in entry.tool}
     for pattern, found in meant.items():
         if not found:
             yield f"tool: there is no tool {pattern[:60]!r}; there are {', '.join(sorted(tools)) or 'none'}"

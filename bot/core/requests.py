@@ -95,7 +95,7 @@ def decided(state: ThreadState, event: e.DecisionMade) -> ThreadState:
     call = state.call
     if call is None or call.id != one.request.call_id or call.phase != "waiting":
         return state
-    return state.but(call=replace(call, phase="approved"))
+    return activity_is(state, call.id, "ready").but(call=replace(call, phase="approved"))
 
 
 def _put_anew(state: ThreadState, one: RequestState, event: e.DecisionMade) -> ThreadState:

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 _DEEPEST: Final = 10
 """Levels of tables and lists in one another. The bot's files use four; what is very deep cannot even be printed."""
+_LINE_END: Final = r"character '\n'"
 
 
 def toml_table(text: str) -> dict[str, Any]:
@@ -16,6 +17,10 @@ def toml_table(text: str) -> dict[str, Any]:
         table = tomllib.loads(text)
     except RecursionError:
         raise too_deep from None
+    except tomllib.TOMLDecodeError as error:
+        if _LINE_END in str(error):  # what everybody forgets, and nobody reads out of the parser's words
+            raise ValueError(f"{error}; is a closing quote missing?") from error
+        raise
     level: list[object] = [table]
     for _ in range(_DEEPEST):
         level = [child for one in level for child in _inside(one)]

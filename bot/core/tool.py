@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from bot.core.people import RoleName
-from bot.core.values import ApprovalRule, CallId, Fact, Prepared, Preview, Ruling, ThreadId, may_run, needs_approval
+from bot.core.values import ApprovalRule, Fact, Prepared, Preview, Ruling, ThreadId, may_run, needs_approval
 from bot.core.wording import cut
 
 Recovery = Literal["rerun", "attach", "ask"]
@@ -82,8 +82,8 @@ class ToolContext:
     """What a running tool gets."""
 
     thread_id: ThreadId
-    call_id: CallId
-    """The idempotency key: the same for every attempt at this call."""
+    key: str
+    """The idempotency key: the same for every attempt at this call, and never that of another one."""
     output: Callable[[int, bytes], Awaitable[None]]
     """Keeps output as it comes: (byte offset, chunk). Writing the same bytes twice is harmless."""
     resumed: bool = False

@@ -146,6 +146,7 @@ class Artifact(Frozen):
 class Resting(Frozen):
     """Somebody who is asked only when their quiet hours are over."""
 
+    id: str
     name: str
     until: datetime
 
@@ -185,6 +186,8 @@ class Request(Frozen):
     """What a person made of it."""
     edited_by: str = ""
     """The names of whoever changed it."""
+    more_may_join: bool = True
+    """Whether the escalation can bring in somebody who was not asked when it was made."""
     steps_due: int = 0
     """Steps of the escalation that are taken at once, because they were taken before somebody asked about the call."""
     expires_at: datetime | None = None

@@ -10,6 +10,7 @@ from bot.core.state import Activity, ActivityCard, Post, Reminder, RequestCard, 
 from bot.core.values import AnswerFormat, Artifact, Fact, Preview, Request, RequestId, Risk
 from bot.core.wording import cut, one_line, plural, sentence, visible
 
+_MOST_NAMED = 3
 Mood = Literal["open", "good", "bad", "quiet", "busy"]
 
 
@@ -41,6 +42,8 @@ class CardView:
     context: str = ""
     facts: tuple[Fact, ...] = ()
     warnings: tuple[str, ...] = ()
+    note: str = ""
+    """Something to know beside the call itself; empty: nothing."""
     details: str = ""
     format: AnswerFormat = "free_text"
     choices: tuple[str, ...] = ()
@@ -106,11 +109,8 @@ def _request_view(state: ThreadState, one: RequestState, *, copy: bool) -> CardV
         open=one.status == "pending",
         context=request.context,
         facts=(*map(_fact, _changes(request)), *(preview.facts if preview else ())),
-        warnings=(
-            *_short_of_people(one),
-            *(() if copy else _resting(one)),
-            *(preview.warnings if preview else ()),
-        ),
+        warnings=(*_short_of_people(one), *(preview.warnings if preview else ())),
+        note="" if copy else _resting(one),
         details=preview.details if preview else "",
         format=request.format,
         choices=request.choices,
@@ -151,22 +151,23 @@ def _short_of_people(one: RequestState) -> tuple[str, ...]:
     if len(able) >= rule.approvals:
         return ()
     names = f"only {' and '.join(able.values())} can give one" if able else "nobody can give one"
-    later = ", unless the escalation brings in more" if len(rule.escalation) > one.escalated else ""
+    more = one.request.more_may_join and len(rule.escalation) > one.escalated
+    later = ", unless the escalation brings in more" if more else ""
     return (f"It takes {plural(rule.approvals, 'approval')}, and {names}{later}.",)
 
 
-def _resting(one: RequestState) -> tuple[str, ...]:
+def _resting(one: RequestState) -> str:
     """Who is asked later: whoever waits for them should know why they are silent."""
-    if one.status != "pending":
-        return ()
-    ends = one.request.expires_at
-    told = list[str]()
-    for who in one.request.resting:
-        hours = f"{one_line(who.name)} has quiet hours until {who.until:%H:%M} UTC"
-        told.append(
-            f"{hours}, when this is over already." if ends and who.until >= ends else f"{hours}, and is asked then."
-        )
-    return tuple(told)
+    ends, voted = one.request.expires_at, {vote.by.id for vote in one.votes}
+    resting = [who for who in one.request.resting if one.status == "pending" and who.id not in voted]
+    told = [
+        f"{one_line(who.name)} is not asked, because this ends before {who.until:%H:%M} UTC"
+        if ends and who.until >= ends
+        else f"{one_line(who.name)} is asked at {who.until:%H:%M} UTC"
+        for who in resting[:_MOST_NAMED]
+    ]
+    told += [f"and {len(resting) - _MOST_NAMED} more"] if len(resting) > _MOST_NAMED else []
+    return f"Quiet hours: {', '.join(told)}." if told else ""
 
 
 def _changes(request: Request) -> tuple[Fact, ...]:

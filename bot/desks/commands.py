@@ -5,7 +5,6 @@ What is asked is read from the logs that were touched last; nothing else is kept
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +21,7 @@ from bot.core.reading import match_choice
 from bot.core.standing import short
 from bot.core.values import ThreadId
 from bot.runtime.inbox import REFUSED, Inbox, UnknownThread
+from bot.runtime.listing import readable
 from bot.runtime.store import CodeOwner, Store
 
 logger = structlog.get_logger(__name__)
@@ -162,7 +162,7 @@ class Commands:
         nothing = "Nothing runs in this thread" if len(log) else "Nothing of yours runs"
         if not running:
             return f"{nothing}, so there is nothing to cancel."
-        head = f"{nothing}. Of yours these do:" if len(log) else "Of yours these run:"
+        head = f"{nothing}. Of yours these do, or wait:" if len(log) else "Of yours these run, or wait:"
         tail = "Write cancel and the id of the one to end."
         return c.threads_text(_channel(by), head, running[: 2 * _LISTED], at, tail=tail)
 
@@ -200,7 +200,7 @@ class Commands:
         ids = [one.thread_id for one in listed if not one.thread_id.startswith(REFUSED)]
         logs: list[Log] = []
         for start in range(0, len(ids), _AT_ONCE):
-            logs += await asyncio.gather(*(self._store.logs.load(one) for one in ids[start : start + _AT_ONCE]))
+            logs += await readable(self._store.logs, ids[start : start + _AT_ONCE])
         return [log for log in logs if log.state.run != "empty"]
 
 

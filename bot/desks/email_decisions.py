@@ -121,9 +121,9 @@ class EmailDecisions:
 
     def _owner(self, log: Log, claim: Claim, use: Use) -> Address:
         """For which of the addresses to which its post was ever sent a token was made; empty: for none."""
-        now = self._clock.now()
-        fitting = (one for one in log.recipients_of(claim.post_id) if self._tokens.fits(use, claim, one, now))
-        return next(fitting, "")
+        now, binds = self._clock.now(), log.request_id_of(claim.post_id)
+        known = log.recipients_of(claim.post_id)
+        return next((one for one in known if self._tokens.fits(use, claim, one, now, binds=binds)), "")
 
 
 def _once_an_hour(refused: DecisionRefused) -> tuple[str, ...]:

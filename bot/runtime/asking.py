@@ -48,6 +48,7 @@ class Asking:
             proposed=draft.proposed,
             changed_to=draft.changed_to,
             edited_by=draft.edited_by,
+            more_may_join=bool(draft.rule) and self._routing.can_bring_in(draft.rule, asked, barred),
             steps_due=draft.steps_due,
             expires_at=at + timedelta(seconds=draft.life_seconds) if draft.life_seconds else None,
         )

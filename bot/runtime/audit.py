@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from bot.core.audit import Found, Unreadable, entries_of
 from bot.core.audit_record import Fingerprints
@@ -46,6 +46,13 @@ class Exported:
     """Logs that could not be read to their end."""
 
 
+class Last(NamedTuple):
+    """The last record that a file has of a thread."""
+
+    seq: int
+    at: str
+
+
 class TrailDamaged(Exception):  # noqa: N818 a state of the file
     """Nothing is added to a trail that does not hold. The text says where it breaks."""
 
@@ -53,15 +60,15 @@ class TrailDamaged(Exception):  # noqa: N818 a state of the file
 async def export(path: Path, logs: Logs, fingerprints: Fingerprints) -> Exported:
     """Add to the file what it does not have yet. Raises TrailDamaged, OSError, StoreUnavailable."""
     with locked_for_adding(path) as file:
-        exported, known, end = Exported(), dict[ThreadId, int](), 0
+        exported, known, end = Exported(), dict[ThreadId, Last](), 0
         for line in read_trail(file):
             if line.torn:
                 exported.mended = True
                 break
             if line.problem or line.record is None:
                 raise TrailDamaged(f"line {line.number}: {line.problem}")
-            thread_id, seq = line.record["thread"], line.record["seq"]
-            known[thread_id] = max(seq, known.get(thread_id, 0))
+            last = Last(line.record["seq"], line.record["at"])
+            known[line.record["thread"]] = max(last, known.get(line.record["thread"], last))
             exported.tail, end = line.tail, line.end
         file.seek(end)
         file.truncate()
@@ -80,12 +87,22 @@ async def export_to(out: BinaryIO, logs: Logs, fingerprints: Fingerprints) -> Ex
 
 
 async def _add(
-    out: BinaryIO, logs: Logs, fingerprints: Fingerprints, known: Mapping[ThreadId, int], exported: Exported
+    out: BinaryIO, logs: Logs, fingerprints: Fingerprints, known: Mapping[ThreadId, Last], exported: Exported
 ) -> None:
     with spool() as new:
+        walked, the_same = set[ThreadId](), set[ThreadId]()
         async for thread_id, found in found_in(logs, fingerprints, exported.problems):
-            if found.seq > known.get(thread_id, 0):
+            walked.add(thread_id)
+            last = known.get(thread_id)
+            if last == Last(found.seq, found.entry.get("at", "")):
+                the_same.add(thread_id)
+            if last is None or found.seq > last.seq:
                 new.add(thread_id, found.seq, json.dumps(found.entry), after=found.after)
+        for thread_id in sorted((walked & known.keys()) - the_same):
+            exported.problems.append(
+                f"thread {thread_id}: its log is another one than the file has; it ended and began anew, or lost its "
+                "end. What the file has of it stays; export to a new file, which has what Redis says"
+            )
         for text in new.by_time():
             line, exported.tail = linked(json.loads(text), exported.tail)
             out.write(f"{line}\n".encode("ascii"))

@@ -75,7 +75,8 @@ class Outbox:
     def _quiet_until(self, log: Log, post: Post, way: _Way) -> datetime | None:
         """Nobody is asked or reminded by themselves in their quiet hours, unless the rule says so."""
         content = post.content
-        if not way.private or post.ref or not isinstance(content, RequestCard | Reminder):
+        # Whoever waits in a conversation of their own is awake, however the answer has to go to them.
+        if not (way.private and post.line) or post.ref or not isinstance(content, RequestCard | Reminder):
             return None
         rule = log.state.requests[content.request_id].request.rule
         return None if rule and rule.wakes else self._routing.quiet_until(way.to, self._clock.now())
@@ -127,7 +128,7 @@ class Outbox:
 
     def _outgoing(self, log: Log, post: Post, face: str, way: _Way, *, recovered: bool) -> Outgoing:
         view = _for(view_of(log.state, post), way)
-        asked_at = _asked_at(log, post)
+        asked_at, binds = _asked_at(log, post), log.request_id_of(post.id)
         moved = post.ref is not None and post.to != way.to and way.private
         ref = None if moved else post.ref
         artifact = view.artifact.name if isinstance(view, CardView) and view.artifact else ""
@@ -146,8 +147,8 @@ class Outbox:
             trail=log.state.trails.get(way.to, ""),
             ref=ref,
             in_doubt=ref is None and (post.in_doubt or recovered),
-            reply_token=self._tokens.make("reply", post.id, way.to, asked_at) if way.to else "",
-            trace_token=self._tokens.make("trace", post.id, way.to, asked_at) if way.to else "",
+            reply_token=self._tokens.make("reply", post.id, way.to, asked_at, binds=binds) if way.to else "",
+            trace_token=self._tokens.make("trace", post.id, way.to, asked_at, binds=binds) if way.to else "",
             bounce_token=self._tokens.make("bounce", post.id, way.to, asked_at) if way.to else "",
             decide_url=self._decide_url(log, post, way.to) if way.to and decidable else "",
             full_text_url=self._links.to("post", log.thread_id, post.id) if shown else "",

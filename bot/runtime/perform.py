@@ -34,7 +34,7 @@ MAX_RESULT_CHARACTERS = 6_000
 MAX_ERROR_CHARACTERS = 3_000
 _PREPARE_SECONDS = 60.0
 _FRESH = timedelta(minutes=5)
-"""How long a call that nobody has to approve may run on what was looked up for it, and ruled about it."""
+"""How long what was looked up for a call, and ruled about it, is good: to run it unasked, or to ask people."""
 
 T = TypeVar("T")
 
@@ -85,6 +85,8 @@ class Perform:
             case x.RefuseCall(call_id, why):
                 return e.CallRefused(at=at, call_id=call_id, why=why)
             case x.OpenRequest(draft):
+                if log.state.call and draft.purpose == "approval" and self._is_stale(log.state.call, log, at):
+                    return await self._prepare(log.state.call, log)
                 return e.RequestOpened(at=at, request=await self._asking.request(draft, log.state, at))
             case x.Escalate(request_id, step):
                 return await self._asking.escalation(request_id, step, log.state, at)
@@ -140,7 +142,9 @@ class Perform:
         async def output(offset: int, chunk: bytes) -> None:
             await self._store.write_artifact(log.thread_id, _artifact_name("output", call.id), offset, chunk)
 
-        context = ToolContext(log.thread_id, call.id, output, resumed=resumed, may_begin=may_begin)
+        # A call's id comes again where a log has ended, or has lost its end: the time of the choice does not.
+        key = f"{call.id}@{log.chosen_at(call.id).isoformat()}"
+        context = ToolContext(log.thread_id, key, output, resumed=resumed, may_begin=may_begin)
         exact = (tool.exact or tool.arguments).model_validate(call.exact_arguments)
         return await _within(tool.time_limit_seconds, tool.run(exact, context))
 
@@ -204,9 +208,13 @@ class Perform:
             return e.CallRefused(
                 at=at, call_id=call.id, why="The approval ran out before this could run. It was not run."
             )
-        if call.phase == "prepared" and at - log.prepared_at(call.id) > _FRESH:
-            return await self._prepare(call, log)  # a pause or an outage later, the policy may want somebody asked
+        if self._is_stale(call, log, at):
+            return await self._prepare(call, log)
         return e.ToolStarted(at=at, call_id=call.id, place=self._place)
+
+    def _is_stale(self, call: Call, log: Log, at: datetime) -> bool:
+        """Whether a pause or an outage lies between the ruling about a call and what follows from it."""
+        return call.phase == "prepared" and at - log.prepared_at(call.id) > _FRESH
 
     def _requester(self, actor_id: str) -> Requester:
         name, kind, roles = self._people().requester(actor_id)

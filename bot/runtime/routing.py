@@ -96,6 +96,12 @@ class Routing:
         new = {actor.address for actor in asked} - set(one.copies)
         return Asked(asked, tuple(address for address in found.copies if address in new))
 
+    def can_bring_in(self, rule: ApprovalRule, asked: Asked, barred: tuple[str, ...]) -> bool:
+        """Whether a step of the escalation names somebody who is not asked already."""
+        known = {actor.id for actor in asked.deciders}
+        steps = (self._people().deciders(step.roles, step.persons, barred=barred) for step in rule.escalation)
+        return any(person.id not in known for step in steps for person in step)
+
     def quiet_until(self, address: Address, at: datetime) -> datetime | None:
         """When the quiet hours of whoever has this address end, if it is in them."""
         person = self._people().at(address)
@@ -109,7 +115,7 @@ class Routing:
         for address in copies:
             person, until = people.at(address), self.quiet_until(address, at)
             if person and until:
-                found[person.id] = Resting(name=person.name, until=until)
+                found[person.id] = Resting(id=person.id, name=person.name, until=until)
         return tuple(found.values())
 
     async def _asked(

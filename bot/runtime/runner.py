@@ -13,7 +13,7 @@ from bot.core.effects import RunTool
 from bot.core.events import Event, ToolStarted
 from bot.core.log import Log
 from bot.core.policy import next_delivery, next_effect
-from bot.core.protocols import Lease, Stale, StoreUnavailable, ThreadStore
+from bot.core.protocols import Lease, LeaseLost, Stale, StoreUnavailable, ThreadStore
 from bot.runtime.perform import Perform
 
 Grown = Callable[[], Awaitable[None]]
@@ -50,21 +50,31 @@ class Runner:
             log = await self._append(log, start, lease)
             if not isinstance(start, ToolStarted):
                 return log
-        running = asyncio.ensure_future(self._perform.run_tool(effect, log))
+        running, trouble = asyncio.ensure_future(self._perform.run_tool(effect, log)), None
         try:
             while not running.done():
-                with suppress(StoreUnavailable):  # an outage of the store is no reason to stop a tool half-way
-                    log = await self._deliver(await self._store.refresh(log), lease)
+                try:
+                    log = log if trouble else await self._deliver_while(running, log, lease)
+                except LeaseLost:
+                    raise
+                except Exception as error:  # noqa: BLE001 no post is a reason to stop a tool half-way
+                    trouble = error
                 await _first_of(running, grown())
-            return await self._append(log, running.result(), lease)
+            log = await self._append(log, running.result(), lease)
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+        if trouble:
+            raise trouble
+        return log
 
-    async def _deliver(self, log: Log, lease: Lease) -> Log:
-        while delivery := next_delivery(log.state):
-            log = await self._append(log, await self._perform(delivery, log, lease), lease)
+    async def _deliver_while(self, running: asyncio.Future[Event], log: Log, lease: Lease) -> Log:
+        """Bring posts up to date until the tool ends: what became of it is recorded before any further post."""
+        with suppress(StoreUnavailable):  # an outage of the store is no reason to stop a tool half-way
+            log = await self._store.refresh(log)
+            while not running.done() and (delivery := next_delivery(log.state)):
+                log = await self._append(log, await self._perform(delivery, log, lease), lease)
         return log
 
     async def _append(self, log: Log, event: Event, lease: Lease) -> Log:

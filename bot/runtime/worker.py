@@ -109,7 +109,12 @@ class Worker:
         fired = 0
         for shard in range(SHARDS):
             for timer in await self._store.timers.due(shard):
-                fired += await self._fire(timer)
+                try:
+                    fired += await self._fire(timer)
+                except StoreUnavailable:
+                    raise
+                except Exception:  # a thread that cannot be read keeps no other one waiting
+                    logger.exception("timer_failed", thread=timer.thread_id)
         return fired
 
     async def take_over(self) -> None:
@@ -183,9 +188,11 @@ class Worker:
         self._slots.release()
 
     async def _fire(self, timer: DueTimer) -> int:
+        if timer.event is None:  # a wake-up only
+            return int(await self._store.timers.fire(timer, keep=True))
         while True:
             log = await self._store.logs.load(timer.thread_id)
-            keep = timer.event is None or still_due(log.state, timer.event, self._clock.now())
+            keep = still_due(log.state, timer.event, self._clock.now())
             if await self._store.timers.fire(timer, keep=keep, expect=len(log)):
                 return 1
 

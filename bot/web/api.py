@@ -20,6 +20,7 @@ from bot.core.people import Actor
 from bot.core.protocols import ThreadStore
 from bot.core.values import Conversation, RequestId, ThreadId
 from bot.runtime.inbox import Control, ConversationTaken, Inbox, ThreadFull, UnknownThread
+from bot.runtime.listing import readable
 from bot.web.api_models import (
     ErrorOut,
     LaunchIn,
@@ -127,7 +128,7 @@ async def launch(desk: Desk, by: By, body: LaunchIn, response: Response) -> Thre
 @router.get("")
 async def list_threads(desk: Desk, _: By, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> ThreadsOut:
     """Threads, the one touched last first."""
-    found = [await desk.store.load(one.thread_id) for one in await desk.store.recent(limit)]
+    found = await readable(desk.store, [one.thread_id for one in await desk.store.recent(limit)])
     return ThreadsOut(threads=[ThreadOut.of(log) for log in found if log.state.run != "empty"])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from urllib.parse import parse_qs
@@ -89,7 +90,7 @@ class _Visit:
         return replace(attempt, problem=attempt.problem or (rule, f"Nothing was decided: {why}."))
 
 
-def decide_page(  # noqa: C901 four small functions
+def decide_page(  # noqa: C901, PLR0915 four small functions
     inbox: Inbox, people: Callable[[], People], tokens: Tokens, clock: Clock
 ) -> APIRouter:
     """The routes under `/decide`."""
@@ -148,13 +149,16 @@ def decide_page(  # noqa: C901 four small functions
     async def decide(token: str, request: Request) -> Response:
         try:
             there = await visit(token)
-            attempt = _attempt(inbox, there, await bounded_body(request, _MAX_BODY_BYTES))
-            refused = await press(there, attempt)
-            there = await visit(token)
         except _BadLink:
-            # Whoever it was decided nothing, and somebody may have been told that they could (AP16).
-            await inbox.refuse("page:", "link", "a button of a page whose link is not valid, or has run out")
+            # Whoever it was decided nothing, and somebody may have been told that they could (AP16). Nobody has proven
+            # anything here, so a minute of it is one record.
+            why = "a button of a page whose link is not valid, or has run out; once for each minute"
+            await inbox.refuse("page:", "link", why, source=f"{clock.now():%Y-%m-%dT%H:%M}")
             return _told(_GONE)
+        attempt = _attempt(inbox, there, await bounded_body(request, _MAX_BODY_BYTES))
+        refused = await press(there, attempt)
+        with suppress(_BadLink):  # it may have run out since; what was pressed counts all the same
+            there = await visit(token)
         if refused is None or attempt.verdict in there.counted:
             return _shown(there)
         rule, why = refused
@@ -178,8 +182,10 @@ def _shown(there: _Visit) -> Response:
 
 
 def _form(body: bytes) -> dict[str, str]:
-    """What was sent. Raises ValueError where it has more fields than the page."""
+    """What was sent. Raises ValueError where it has more fields than the page, or one twice (AP4)."""
     fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MAX_FIELDS, keep_blank_values=True)
+    if any(len(values) > 1 for values in fields.values()):
+        raise ValueError("a field came twice; please press one of the buttons")
     return {key: readable(values[0]) for key, values in fields.items()}
 
 

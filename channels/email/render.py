@@ -190,6 +190,8 @@ def _facts(view: CardView, whole: _Whole) -> list[Part]:
         parts.append(Table(rows))
     warnings = (*view.warnings[:_MAX_WARNINGS], *(("This is high risk.",) if view.risk == "high" else ()))
     parts += [Warn(whole.of(one, 2_000)) for one in warnings]
+    if view.note:
+        parts.append(Small(whole.of(view.note, 600)))
     if view.details:
         parts.append(Verbatim(whole.of(view.details)))
     if view.choices:

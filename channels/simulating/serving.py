@@ -87,10 +87,12 @@ async def serve_app(app: ASGIApp, port: int = 0) -> AsyncGenerator[str]:
     try:
         yield f"http://{LOOPBACK}:{server.port}"
     finally:
-        await server.end()
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        try:
+            await server.end()
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
 
 
 @asynccontextmanager

@@ -137,6 +137,8 @@ def _card(view: CardView, full_text_url: str, artifact_url: str) -> SlackPost:
     blocks += _facts(view, room)
     warnings = (room.fit(escape(warning), 400) for warning in room.first(view.warnings, 5))
     blocks += [section(f":warning: *{warning}*") for warning in warnings if warning]
+    if note := room.fit(escape(view.note), 600):
+        blocks.append(context_line(note))
     if view.details and (details := room.fit(escape(view.details).replace("```", "'''"), MAX_SECTION - 10)):
         blocks.append(section(f"```\n{details}\n```"))
     if any(len(choice) > _MAX_LABEL for choice in view.choices) and view.open:

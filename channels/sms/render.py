@@ -77,7 +77,7 @@ def _approval(view: CardView, outgoing: Outgoing, code: str) -> str:
     risk = "High risk" if view.risk == "high" else ""
     talk = cut_to(one_line(view.context), _MAX_TALK) if view.context.strip() else ""
     # What people and models said gives way to what the bot found out (AP14).
-    details = [one_line(view.status), risk, *map(one_line, view.warnings), talk, *facts]
+    details = [one_line(view.status), risk, *map(one_line, view.warnings), talk, *facts, one_line(view.note)]
     asked = f"Asked by {cut_to(one_line(view.asked_by), _MAX_NAME)}." if view.asked_by.strip() else ""
     return _fill(
         f"{'Reminder. ' if view.reminder else ''}Approve? {one_line(view.title)}", details, _lines(asked, ending)
@@ -115,7 +115,7 @@ def _waiting(view: CardView, code: str) -> str:
     """For whoever asked: an approval that others decide."""
     withdraw = f"NO {code} withdraws it." if view.kind == "approval" else ""
     title, status = one_line(view.title), one_line(view.status)
-    return _fill(f"Waiting for {_names(view.deciders)}: {title}", [status], withdraw)
+    return _fill(f"Waiting for {_names(view.deciders)}: {title}", [status, one_line(view.note)], withdraw)
 
 
 def _standing(view: CardView, outgoing: Outgoing) -> str:

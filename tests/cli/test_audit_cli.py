@@ -219,6 +219,19 @@ async def test_export_and_verify_know_their_file_and_print_the_head(desk: Desk) 
     assert "0" * 63 in (await desk.bot("verify", "--head", "0" * 63 + "1", code=1)).output
 
 
+async def test_a_file_that_was_cut_or_emptied_is_told_with_what_redis_has(desk: Desk) -> None:
+    """No chain can show what is missing at its end; that Redis has more is said, and an empty file is no good one."""
+    await denied_in_slack(desk.found)
+    trail = await desk.export()
+    lines = desk.file.read_bytes().splitlines(keepends=True)
+    desk.file.write_bytes(b"".join(lines[:-3]))
+    assert "Redis has 3 records more: not exported yet, or cut off" in (await desk.bot("verify", str(desk.file))).output
+    desk.file.write_bytes(b"")
+    found = (await desk.bot("verify", str(desk.file), code=1)).output
+    assert f"0 records: the file is empty.\nhead {'0' * 64}" in found
+    assert f"Redis has {len(trail)} records more" in found
+
+
 async def test_tampering_is_named_and_ends_with_code_1(desk: Desk) -> None:
     """In the file, with or without Redis; in Redis, only by comparing. A damaged file is not added to."""
     await denied_in_slack(desk.found)

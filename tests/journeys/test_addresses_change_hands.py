@@ -20,11 +20,13 @@ PARTNER = (
 
 
 async def test_a_member_of_another_organisation_approves_over_no_channel(redis_url: str, tmp_path: Path) -> None:
-    """SL22, AP8: Gil's mail has no organisation in it; the people file does. A no of his counts."""
-    async with office(redis_url, tmp_path, people=PEOPLE + PARTNER) as found:
+    """SL22, AP8: Gil's mail has no organisation in it; the people file does, by now. A no of his counts."""
+    insider = PARTNER.replace("external = true\n", "")
+    async with office(redis_url, tmp_path, people=PEOPLE + insider) as found:
         await found.mail.write(OMAR, BOT_ADDRESS, "Release", "deploy v1.4.0 to production")
         await found.until(lambda log: log.state.pending and is_sent(log))
         mail = (await found.mails("lena", 1))[-1]  # Gil's mailbox here
+        rewrite(tmp_path / "people.toml", PEOPLE + PARTNER)
         await found.mail.write("lena@acme.example", "", "", "APPROVE", in_reply_to=mail)
         log = await found.until(refusals)
         assert (made(log), refusals(log)) == ([], [("gil", "external")])
@@ -32,6 +34,19 @@ async def test_a_member_of_another_organisation_approves_over_no_channel(redis_u
         await wait_until(lambda: "Members of another" in found.mail.inbox("lena@acme.example")[-1].text)
         await found.mail.write("lena@acme.example", "", "", "DENY", in_reply_to=mail)
         assert made(await found.until(made)) == [("gil", "deny")]
+
+
+async def test_nobody_counts_on_a_member_of_another_organisation(redis_url: str, tmp_path: Path) -> None:
+    """SL22: with the role or named in person, Gil is not asked, and no card waits for a vote that he cannot give."""
+    policy = 'approvals = 2\nroles = []\npersons = ["gil", "omar"]\n'
+    async with office(redis_url, tmp_path, policy, people=PEOPLE + PARTNER) as found:
+        _, card = await waiting(found)
+        assert "It takes 2 approvals, and only Omar Haddad can give one." in str(card.blocks)
+        assert "Gil" not in str(card.blocks)
+        assert found.mail.inbox("lena@acme.example") == []
+        await found.slack.click("lena", card, "approve")
+        await wait_until(lambda: found.slack.ephemerals("lena"))
+        assert found.slack.ephemerals("lena")[-1].text.endswith("Omar Haddad can.")
 
 
 @pytest.mark.parametrize("over", ["mail", "text"])

@@ -162,6 +162,17 @@ async def test_half_a_line_goes_though_nothing_takes_its_place(desk: Desk, redis
     assert desk.file.read_bytes() == b"".join(whole.splitlines(keepends=True)[:-1])
 
 
+async def test_a_thread_that_began_anew_is_no_silent_hole(desk: Desk) -> None:
+    """AP16: its id comes from its place, so it comes again after its log has ended; the export says so, each time."""
+    await desk.export()
+    await desk.redis.delete(keys.log("t2"), keys.meta("t2"))
+    await desk.store.logs.receive("t2", (launched(LENA), said("again", LENA, minutes=90)))
+    for _ in range(2):
+        (problem,) = (await export(desk.file, desk.logs, MARKS)).problems
+        assert problem.startswith("thread t2: its log is another one than the file has")
+    assert (await export(desk.file.with_name("new.jsonl"), desk.logs, MARKS)).problems == []
+
+
 async def test_nothing_is_added_to_a_damaged_trail(desk: Desk) -> None:
     """It would make the damage look like a part of the chain. The file stays as it is."""
     await desk.export()

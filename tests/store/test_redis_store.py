@@ -130,6 +130,30 @@ async def test_a_worker_that_goes_hands_back_what_it_had_read(store: Store) -> N
     assert await store.connection.redis.xinfo_consumers(shard, "workers") == []
 
 
+async def test_what_is_handed_back_of_a_thread_that_is_driven_is_looked_at_afterwards(store: Store) -> None:
+    """Its holder looks again when it lets go, without anybody having to miss the worker that went."""
+    await store.logs.receive("t1", (launched(),))
+    lease = await claimed(store, "w1")
+    await store.logs.receive("t1", (said(),))
+    assert await wakeups(store, "w2")
+    assert await store.wakeups.leave("w2") == 1
+    await store.wakeups.release(lease, seen=2)
+    assert (await claimed(store, "w3")).fence == 2
+
+
+async def test_what_somebody_else_has_taken_over_is_not_handed_back(store: Store) -> None:
+    """The entry belongs to whoever took it, and stands for their life."""
+    await store.logs.receive("t1", (launched(),))
+    (read,) = await wakeups(store, "w1")
+    shard = keys.shard_of("t1")
+    assert await store.wakeups.abandoned_wakeups(shard, "w2", idle_ms=0)
+    arguments = ["t1", "workers", read.entry_id, "w1"]
+    assert await store.connection.run("hand_back", "t1", arguments) == 1
+    assert await store.wakeups.backlog() == 1
+    assert await store.connection.run_on("forget", [keys.wake(shard)], ["workers", "w2"]) == 0
+    assert await store.connection.run_on("forget", [keys.wake(shard)], ["workers", "w1"]) == 1
+
+
 async def test_a_restart_holds_nothing_up(redis_url: str, tmp_path: Path) -> None:
     """A wake-up that a worker had read when it was told to stop does not lie there until it looks abandoned."""
     async with bench(redis_url, tmp_path, workers=0) as found:

@@ -21,7 +21,7 @@ from bot.core.protocols import StoreUnavailable
 from bot.core.values import ThreadId
 from bot.runtime.store import keys
 
-_SCRIPTS = ("append", "claim", "renew", "release", "hand_back", "fire", "sweep", "issue", "count")
+_SCRIPTS = ("append", "claim", "renew", "release", "hand_back", "forget", "fire", "sweep", "issue", "count")
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 _NOT_NOW = ("LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "CLUSTERDOWN", "NOGROUP", "UNBLOCKED")
 

@@ -104,11 +104,9 @@ class RedisWakeups:
             with reachable():
                 entries = await redis.xrange(stream, min=entry_id, max=entry_id)
             for wakeup in (_wakeup(entry, fresh=True) for entry in entries):
-                arguments = [wakeup.thread_id, GROUP, wakeup.entry_id]
+                arguments = [wakeup.thread_id, GROUP, wakeup.entry_id, consumer]
                 handed += int(await self._connection.run("hand_back", wakeup.thread_id, arguments))
-        if handed == len(left):
-            with reachable():
-                await redis.xgroup_delconsumer(stream, GROUP, consumer)
+        await self._connection.run_on("forget", [stream], [GROUP, consumer])
         return handed
 
     async def crashes(self, thread_id: ThreadId) -> int:

@@ -206,7 +206,9 @@ async def test_cancel_elsewhere_lists_what_runs_and_takes_an_id(on_bench: Bench)
     message, before = await asked(on_bench)
     await on_bench.slack.say("ana", "#general", "@bot cancel")
     (listed,) = await whispered(on_bench, "ana")
-    assert listed.text.startswith(f"Of yours these run:\n- {before.thread_id[:9]} “deploy v1.4.0 to production”")
+    assert listed.text.startswith(
+        f"Of yours these run, or wait:\n- {before.thread_id[:9]} “deploy v1.4.0 to production”"
+    )
     assert await on_bench.log_of(message) == before
     await on_bench.slack.say("ana", "#general", f"@bot cancel {before.thread_id[:9]}")
     assert (await whispered(on_bench, "ana", 2))[-1].text == f"Cancelled thread {before.thread_id[:9]}."
@@ -221,7 +223,7 @@ async def test_a_slash_command_is_answered_in_its_own_answer(on_bench: Bench) ->
         ("help", "Decide with the buttons on a card"),
         ("pending", "You wait for:\n- Deploy v1.4.0 to production"),
         ("status", "Your last threads:"),
-        ("cancel", "Of yours these run:"),
+        ("cancel", "Of yours these run, or wait:"),
         ("whoami", "You are Ana Ruiz (ana)"),
         ("deploy v1.4.0 to production", "That is no command"),
     ]:

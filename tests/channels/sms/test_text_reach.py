@@ -128,6 +128,21 @@ async def test_a_number_that_cannot_be_reached_is_given_up_for_another_way(phone
     assert len(phones.twilio.sent_to(LENA)) == (0 if "refused" in how else 1)
 
 
+async def test_quiet_hours_hold_no_answer_back_that_has_to_go_another_way(redis_url: str, tmp_path: Path) -> None:
+    """SM4: Ana opted out, in her quiet hours, and goes on by text: whoever writes is awake, and is answered by mail."""
+    people = tmp_path / "people.toml"
+    text = re.sub(r"(?m)^slack = .*\n", "", PEOPLE.read_text())
+    people.write_text(text.replace('name = "Ana Ruiz"\n', 'name = "Ana Ruiz"\nquiet_hours = "00:00-23:59"\n', 1))
+    async with bench(redis_url, tmp_path, sms=True, mail=True, people_file=people) as found:
+        await found.twilio.text(ANA, "STOP")
+        await found.twilio.text(ANA, DEPLOY)
+        (waits,) = await found.mails("ana", 1)
+        assert "Deploy v1.4.0 to production" in waits.text
+        await found.twilio.text(ANA, "cancel run")
+        log = await found.until(lambda log: log.state.run == "cancelled" and is_sent(log))
+        assert not [event for event in log.events if event.type == "post_held"]
+
+
 async def test_an_unreachable_phone_gets_the_text_once_more_and_only_once(phones: Bench) -> None:
     """SM11: 30003 is sent again a little later, with the same code; then it is left at that."""
     phones.twilio.fail_delivery(LENA, 30003)

@@ -14,5 +14,5 @@ if until_ms > now then
   return {0, 0}
 end
 -- Cleared before the load: what arrives from here on queues a wake-up of its own.
-redis.call('HSET', KEYS[2], 'queued', '0', 'contended', '0', 'lease_until', now + tonumber(ARGV[4]))
+redis.call('HSET', KEYS[2], 'queued', '0', 'contended', '0', 'lease_until', now + tonumber(ARGV[4]), 'entry', ARGV[3])
 return {redis.call('HINCRBY', KEYS[2], 'fence', 1), until_ms > 0 and 1 or 0}
