@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from requesting import office, waiting
 from support import FAST, Bench, bench
 
+from bot.core.protocols import Delivered, Outgoing
 from bot.testing import wait_until
+from channels.slack.client import SlackChannel
+from channels.slack.simulator import Slow
 
 
 def git(found: Bench, *words: str) -> str:
@@ -175,3 +182,48 @@ async def test_a_deploy_that_outlives_its_worker_keeps_others_away(redis_url: st
         log = await found.finished(first)
         assert [event.type for event in log.events].count("tool_finished") == 1
         assert [line.split()[2] for line in found.releases("staging")[1:]] == ["v1.4.0"]
+
+
+async def test_the_end_of_a_deploy_waits_for_no_post(redis_url: str, tmp_path: Path) -> None:
+    """What became of it is recorded as soon as it is known: a worker that dies then has lost nothing."""
+    async with office(redis_url, tmp_path) as found:
+        asked, card = await waiting(found)
+        answered = asyncio.Event()
+        found.slack.faults.script("chat.update", Slow(until=answered))
+        await found.slack.click("lena", card, "approve")
+        await wait_until(lambda: len(found.releases()) == 2)
+        await asyncio.to_thread(until_ended, found.data_dir / "runs")
+        answered.set()
+        types = [event.type for event in (await found.finished(asked)).events]
+        begun, ended = types.index("tool_started"), types.index("tool_finished")
+        assert types[begun:ended].count("post_sent") <= 1, "the one that hung; three were to be sent"
+
+
+def until_ended(runs: Path) -> None:
+    """Until the wrapper of the only run has written down how it ended, and the worker has had time to read it."""
+    deadline = time.monotonic() + 10
+    while not list(runs.glob("*/exit.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.3)  # a worker looks every 0.1 s
+
+
+async def test_a_post_that_cannot_be_made_stops_no_deploy(on_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours in showing how it stands: the deploy comes to its end, and that is recorded."""
+    asked = await on_bench.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+    card = await on_bench.card(asked)
+    await on_bench.settled(asked, lambda log: log.events[-1].type == "post_sent")
+    deliver = SlackChannel.deliver
+
+    async def broken(channel: SlackChannel, outgoing: Outgoing) -> Delivered:
+        if outgoing.face == "approved, running":
+            raise RuntimeError("a mistake")
+        return await deliver(channel, outgoing)
+
+    monkeypatch.setattr(SlackChannel, "deliver", broken)
+    await on_bench.slack.click("lena", card, "approve")
+    await on_bench.settled(asked, lambda log: any(event.type == "tool_finished" for event in log.events))
+    assert len(on_bench.releases()) == 2
+    on_bench.clock.advance(minutes=1)  # the worker tries the thread again after a while
+    await on_bench.finished(asked)
+    assert "Done: v1.4.0" in on_bench.texts(asked)[-1]
