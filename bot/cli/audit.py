@@ -6,6 +6,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -47,13 +48,24 @@ def audit(context: typer.Context) -> None:
         show(context)
 
 
+def _moment(text: str | datetime) -> datetime:
+    """A day, or a time of one. Typer gives a default through it, too."""
+    if isinstance(text, datetime):
+        return text
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M"):
+        with suppress(ValueError):
+            return datetime.strptime(text.strip(), form).replace(tzinfo=UTC)
+    raise typer.BadParameter(f"{text[:40]!r} is no day; write one such as 2026-03-01, or 2026-03-01T09:30, in UTC.")
+
+
 @app.command()
 def show(  # noqa: PLR0917 an argument for each option
     context: typer.Context,
     thread: Annotated[str, typer.Option(help="Only this thread: its id, or how that begins.")] = "",
     person: Annotated[str, typer.Option(help="Only what this person did: an id, a whole name, or an address.")] = "",
     since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="From then on, in UTC.")
+        datetime | None,
+        typer.Option(parser=_moment, metavar="DAY", help="From then on, in UTC: 2026-03-01 or 2026-03-01T09:30."),
     ] = None,
     limit: Annotated[int, typer.Option(help="How many, the newest.", min=1, max=10_000)] = 50,
     decisions: Annotated[
@@ -67,7 +79,7 @@ def show(  # noqa: PLR0917 an argument for each option
         limit=limit,
         thread=thread,
         person=Person.of(person, people) if person else None,
-        since=since.replace(tzinfo=UTC) if since else None,
+        since=since,
         decisions=decisions,
     )
     problems: list[str] = []

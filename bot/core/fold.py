@@ -268,7 +268,7 @@ def _call_failed(state: ThreadState, call_id: str, error: str, *, status: str, s
     if call is None or call.id != call_id:
         return state
     if call.before and call.phase in {"chosen", "prepared"}:
-        return r.change_undone(state, call, call.before, error)
+        return r.change_undone(state, call.before, error)
     failures = {**state.failures, call.tool: state.failures.get(call.tool, 0) + 1}
     state = state.but(call=None, failures=failures, last_error=error, heard=state.seq)
     return r.activity_is(state, call_id, "failed" if status == "failed" else "not_run", summary or error)

@@ -114,7 +114,7 @@ def _put_anew(state: ThreadState, one: RequestState, event: e.DecisionMade) -> T
         talk = f"{call.talk}\n{text}".strip()
         asked = replace(call, phase="asked_back", request_id=None, talk=talk, escalated=steps)
         return state.but(call=asked, heard=state.seq)
-    before = Unchanged(replace(call, escalated=steps), event.by.id)
+    before = Unchanged(replace(call, escalated=steps), event.by.id, name)
     editors = dict.fromkeys((*filter(None, call.edited_by.split(" and ")), name))
     edited = Call(
         id=call.id, tool=call.tool, arguments=event.arguments or {},
@@ -138,13 +138,12 @@ def _of_before(talk: str) -> str:
     return "\n".join(line if line.startswith(_BEFORE) else f"{_BEFORE} {line}" for line in lines)
 
 
-def change_undone(state: ThreadState, call: Call, before: Unchanged, why: str) -> ThreadState:
+def change_undone(state: ThreadState, before: Unchanged, why: str) -> ThreadState:
     """What somebody made of a call cannot be: it is put to people as it was, and says so (AP13).
 
     Whoever tried has shaped nothing of it; what the agent chooses next they have.
     """
-    who = call.edited_by.split(" and ")[-1]
-    line = f"{who}{_NOT_RUNNABLE} {cut(one_line(why), 300)} So it is as it was before."
+    line = f"{before.name}{_NOT_RUNNABLE} {cut(one_line(why), 300)} So it is as it was before."
     again = replace(
         before.call, phase="chosen", prepared=None, request_id=None, talk=f"{before.call.talk}\n{line}".strip()
     )

@@ -64,6 +64,8 @@ class Unchanged:
     call: Call
     editor: str
     """The id of whoever changed it."""
+    name: str
+    """Their name."""
 
 
 @dataclass(frozen=True)

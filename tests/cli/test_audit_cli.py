@@ -310,6 +310,14 @@ async def test_what_is_shown_can_be_narrowed_down(desk: Desk) -> None:
     assert "Nothing is recorded" in (await desk.bot("show", "--since", "2026-03-21")).output
 
 
+async def test_a_day_that_is_none_is_told_with_how_to_write_one(desk: Desk) -> None:
+    """Days and times of them; anything else teaches."""
+    await denied_in_slack(desk.found)
+    assert "decided" in (await desk.bot("show", "--since", "2026-03-20T08:00")).output
+    told = " ".join((await desk.bot("show", "--since", "yesterday", code=2)).output.split())
+    assert "'yesterday' is no day; write one such as 2026-03-01" in told
+
+
 async def test_a_person_is_found_by_whatever_one_has(desk: Desk) -> None:
     """AP16: by text and in Slack, it is the same Lena; another person's records do not get in."""
     await denied_in_slack(desk.found)
