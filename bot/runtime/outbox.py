@@ -149,7 +149,7 @@ class Outbox:
             in_doubt=ref is None and (post.in_doubt or recovered),
             reply_token=self._tokens.make("reply", post.id, way.to, asked_at, binds=binds) if way.to else "",
             trace_token=self._tokens.make("trace", post.id, way.to, asked_at, binds=binds) if way.to else "",
-            bounce_token=self._tokens.make("bounce", post.id, way.to, asked_at) if way.to else "",
+            bounce_token=self._tokens.make("bounce", post.id, way.to, asked_at, binds=binds) if way.to else "",
             decide_url=self._decide_url(log, post, way.to) if way.to and decidable else "",
             full_text_url=self._links.to("post", log.thread_id, post.id) if shown else "",
             artifact_url=self._links.to("artifact", log.thread_id, artifact) if artifact else "",

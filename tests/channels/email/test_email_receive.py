@@ -421,9 +421,9 @@ ATTACHED = "Content-Disposition: attachment; filename=x\r\n"
 )
 def test_a_mail_over_a_cap_is_said_to_be_too_large(raw: bytes) -> None:
     """EM5: no decision, at once, and a reason that says which cap it was."""
-    began = time.perf_counter()
+    began = time.process_time()
     mail = read(raw)
-    assert time.perf_counter() - began < SLOWEST_SECONDS
+    assert time.process_time() - began < SLOWEST_SECONDS
     assert isinstance(mail, Unusable)
     assert (mail.kind, mail.rule) == ("too_large", "EM5")
     assert mail.why.startswith(("more than", "parts are nested"))
@@ -472,9 +472,9 @@ HOSTILE = {
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_hostile_input_costs_little(name: str) -> None:
     """EM4, EM5: no exception, no recursion limit, no quadratic time."""
-    began = time.perf_counter()
+    began = time.process_time()
     read(HOSTILE[name])
-    assert time.perf_counter() - began < SLOWEST_SECONDS
+    assert time.process_time() - began < SLOWEST_SECONDS
 
 
 def test_the_text_is_bounded() -> None:

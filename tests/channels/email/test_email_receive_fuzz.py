@@ -124,9 +124,9 @@ def mutated(path: Path, mutations: tuple[Mutation, ...]) -> list[bytes]:
 def test_a_damaged_mail_never_raises_and_never_takes_long(path: Path) -> None:
     """EM4, EM5, EM13: an answer of a known kind, in time; a forwarded mail still decides nothing."""
     for raw in mutated(path, MUTATIONS):
-        began = time.perf_counter()
+        began = time.process_time()
         mail = read_mail(RawMail(raw, "smtp", envelope_from="a@x.example", envelope_to=("bot@acme.example",)), OWN)
-        assert time.perf_counter() - began < SLOWEST_SECONDS
+        assert time.process_time() - began < SLOWEST_SECONDS
         assert isinstance(mail, Mail | Bounce | Unusable)
         assert mail.message_id.startswith("<")
         if isinstance(mail, Mail):
