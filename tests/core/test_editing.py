@@ -49,6 +49,12 @@ def test_what_was_left_alone_stays_though_a_form_lost_what_nobody_sees_of_it() -
     assert arguments_from(proposed, typed, Listed) == {**proposed, "tags": ["v2"]}
 
 
+def test_what_is_too_long_is_not_cut() -> None:
+    """AP13, AP14: a form of somebody's own has no limit of its own; the end of what was typed may matter most."""
+    with pytest.raises(ValueError, match="note is too long: 3,000 characters are the most"):
+        arguments_from({"tags": []}, {"note": f"{'x' * 3_000} --dry-run"}, Listed)
+
+
 def test_who_changed_nothing_is_told_that() -> None:
     """Not that it could not be run."""
     with pytest.raises(ValueError, match="nothing was changed") as caught:

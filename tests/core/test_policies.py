@@ -52,12 +52,18 @@ def test_without_an_entry_the_tool_decides() -> None:
         ("deploy", {"replicas": "3", "force": "true"}, True),
         ("deploy", {"targets": "*"}, False),
         ("deploy", {"nothing": "*"}, False),
+        ("deploy", {"share": "50"}, True),
+        ("deploy", {"share": "50.0"}, False),
+        ("deploy", {"unit": "web[1]"}, True),  # `*` alone stands for others
+        ("deploy", {"unit": "web?1?"}, False),
+        ("deploy", {"city": "Z\u00fcrich"}, True),
     ],
 )
 def test_an_entry_is_about_exact_arguments(tool: object, when: dict[str, object], *, matches: bool) -> None:
     """All of them have to match. Numbers and truths are compared as text; what is missing or no text never matches."""
     entry = Policy.model_validate({"tool": tool, "when": when})
     arguments = {**PRODUCTION, "replicas": 3, "force": True, "targets": ["a"], "nothing": None}
+    arguments |= {"share": 50.0, "unit": "web[1]", "city": "Zu\u0308rich"}
     assert entry.matches("deploy", arguments) is matches
 
 

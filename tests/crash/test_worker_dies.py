@@ -188,7 +188,21 @@ async def test_what_nobody_had_to_approve_is_ruled_again_after_an_outage(
             return
         card = await found.card(asked)
         assert len(found.releases("staging")) == 1
-        await wait_until(lambda: "It was not run" in found.texts(asked)[1] or "Not run" in found.texts(asked)[1])
+        await wait_until(lambda: "Not run: it takes an approval by now." in found.texts(asked)[1])
         await found.slack.click("lena", card, "approve")
         await found.finished(asked)
         assert len(found.releases("staging")) == 2
+
+
+async def test_what_is_to_be_approved_is_ruled_again_before_people_are_asked(redis_url: str, tmp_path: Path) -> None:
+    """AP7: nobody was asked yet when the last worker died; since then the policy wants two."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text("")
+    async with bench(redis_url, tmp_path, workers=0, policy_file=policy) as found:
+        async with about_to_die(found, redis_url, PREPARED, after=True) as logs:
+            asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
+            await wait_until(lambda: logs.dead, seconds=20)
+        found.clock.advance(minutes=10)
+        rewrite(policy, '[[policies]]\ntool = "deploy"\napprovals = 2\n')
+        await found.start_worker(PACE)
+        assert "0 of 2 approvals" in (await found.card(asked)).text

@@ -1,7 +1,6 @@
 import asyncio
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 from agents.deploy.deploy_file import load
@@ -34,10 +33,8 @@ def current(sample: Sample, environment: str) -> str:
 
 
 def test_the_same_sample_comes_out_each_time(tmp_path: Path) -> None:
-    """The shas are the same everywhere, whatever the machine's git is set to, and it takes less than a second."""
-    started = time.monotonic()
+    """The shas are the same everywhere, whatever the machine's git is set to."""
     first = make_sample(tmp_path / "one")
-    assert time.monotonic() - started < 1
     second = make_sample(tmp_path / "two")
     refs = git(first.repository, "show-ref")
     assert refs == git(second.repository, "show-ref")
