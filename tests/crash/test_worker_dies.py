@@ -23,6 +23,7 @@ from bot.core.people import SYSTEM
 from bot.core.protocols import Lease
 from bot.runtime.store import RedisLogs
 from bot.testing import wait_until
+from channels.slack.simulator import Message
 
 APPENDS = 14
 """What the worker appends in the deploy journey; a test below holds it against the journey itself."""
@@ -167,6 +168,15 @@ async def test_what_may_no_longer_run_does_not_begin_after_a_death(redis_url: st
         assert len(found.releases()) == 1, "only the sample's own line"
 
 
+async def prepared_and_left(found: Bench, redis_url: str, words: str) -> Message:
+    """What somebody asked for; the last worker died when it had prepared the call."""
+    async with about_to_die(found, redis_url, PREPARED, after=True) as logs:
+        asked = await found.slack.say("ana", "#deploys", words)
+        await wait_until(lambda: logs.dead, seconds=20)
+    assert (await found.log_of(asked)).events[-1].type == "call_prepared"
+    return asked
+
+
 @pytest.mark.parametrize("minutes", [1, 10])
 async def test_what_nobody_had_to_approve_is_ruled_again_after_an_outage(
     redis_url: str, tmp_path: Path, minutes: int
@@ -175,10 +185,7 @@ async def test_what_nobody_had_to_approve_is_ruled_again_after_an_outage(
     policy = tmp_path / "policy.toml"
     policy.write_text("")
     async with bench(redis_url, tmp_path, workers=0, policy_file=policy) as found:
-        async with about_to_die(found, redis_url, PREPARED, after=True) as logs:
-            asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.3.1 to staging")
-            await wait_until(lambda: logs.dead, seconds=20)
-        assert (await found.log_of(asked)).events[-1].type == "call_prepared"
+        asked = await prepared_and_left(found, redis_url, "@bot deploy v1.3.1 to staging")
         found.clock.advance(minutes=minutes)
         rewrite(policy, '[[policies]]\ntool = "deploy"\nroles = ["approver"]\napprovals = 1\n')
         await found.start_worker(PACE)
@@ -199,9 +206,7 @@ async def test_what_is_to_be_approved_is_ruled_again_before_people_are_asked(red
     policy = tmp_path / "policy.toml"
     policy.write_text("")
     async with bench(redis_url, tmp_path, workers=0, policy_file=policy) as found:
-        async with about_to_die(found, redis_url, PREPARED, after=True) as logs:
-            asked = await found.slack.say("ana", "#deploys", "@bot deploy v1.4.0 to production")
-            await wait_until(lambda: logs.dead, seconds=20)
+        asked = await prepared_and_left(found, redis_url, "@bot deploy v1.4.0 to production")
         found.clock.advance(minutes=10)
         rewrite(policy, '[[policies]]\ntool = "deploy"\napprovals = 2\n')
         await found.start_worker(PACE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,11 @@ import pytest
 from requesting import office, waiting
 from support import FAST, Bench, bench
 
+from bot.core.effects import RunTool
+from bot.core.events import Event
+from bot.core.log import Log
 from bot.core.protocols import Delivered, Outgoing
+from bot.runtime.perform import Perform
 from bot.testing import wait_until
 from channels.slack.client import SlackChannel
 from channels.slack.simulator import Slow
@@ -184,28 +187,30 @@ async def test_a_deploy_that_outlives_its_worker_keeps_others_away(redis_url: st
         assert [line.split()[2] for line in found.releases("staging")[1:]] == ["v1.4.0"]
 
 
-async def test_the_end_of_a_deploy_waits_for_no_post(redis_url: str, tmp_path: Path) -> None:
+async def test_the_end_of_a_deploy_waits_for_no_post(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What became of it is recorded as soon as it is known: a worker that dies then has lost nothing."""
+    run_tool, known = Perform.run_tool, asyncio.Event()
+
+    async def watched(perform: Perform, effect: RunTool, log: Log) -> Event:
+        try:
+            return await run_tool(perform, effect, log)
+        finally:
+            known.set()
+
+    monkeypatch.setattr(Perform, "run_tool", watched)
     async with office(redis_url, tmp_path) as found:
         asked, card = await waiting(found)
         answered = asyncio.Event()
         found.slack.faults.script("chat.update", Slow(until=answered))
         await found.slack.click("lena", card, "approve")
-        await wait_until(lambda: len(found.releases()) == 2)
-        await asyncio.to_thread(until_ended, found.data_dir / "runs")
+        async with asyncio.timeout(20):
+            await known.wait()
         answered.set()
         types = [event.type for event in (await found.finished(asked)).events]
         begun, ended = types.index("tool_started"), types.index("tool_finished")
         assert types[begun:ended].count("post_sent") <= 1, "the one that hung; three were to be sent"
-
-
-def until_ended(runs: Path) -> None:
-    """Until the wrapper of the only run has written down how it ended, and the worker has had time to read it."""
-    deadline = time.monotonic() + 10
-    while not list(runs.glob("*/exit.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.3)  # a worker looks every 0.1 s
 
 
 async def test_a_post_that_cannot_be_made_stops_no_deploy(on_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
